@@ -1,0 +1,1 @@
+"""Command line, composition root, configuration, read model and metrics of effortstream."""
