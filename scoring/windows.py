@@ -1,0 +1,178 @@
+"""Windows: live ones that slide with the events, and calendar ones that follow a time zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from scoring.errors import DeclarationError
+from scoring.panes import DAY_MS, HOUR_MS, PANE_WIDTHS, pane_start, pane_width, parse_duration_ms
+
+LIVE_MS_MAX = 400 * DAY_MS
+CALENDAR_NAMES = ("1h", "1d")
+
+_CHECKED_FROM_MS = 0
+_CHECKED_TO_MS = 4_102_444_800_000  # 2100-01-01T00:00:00Z
+_LAST_MS = 253_370_764_800_000  # 9999-01-01T00:00:00Z: a day beyond it may have no datetime for its end
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWindow:
+    """A window that ends with the pane of the newest event; made by ``live_window``.
+
+    Attributes:
+        name: as declared, such as ``5m``.
+        size_ms: its length, a multiple of pane_ms.
+        pane_ms: width of the panes that it is the sum of.
+    """
+
+    name: str
+    size_ms: int
+    pane_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarWindow:
+    """A window between two edges of the local calendar: ``1h`` or ``1d``; made by ``calendar_window``."""
+
+    name: str
+
+
+def live_window(name: str) -> LiveWindow:
+    """The live window of a declared length.
+
+    Raises:
+        DeclarationError: not a duration, not between 5 s and 400 d, or not a multiple of its pane.
+
+    Example:
+        >>> live_window("1h")
+        LiveWindow(name='1h', size_ms=3600000, pane_ms=60000)
+    """
+    size_ms = parse_duration_ms(name, "windows.live")
+    if not PANE_WIDTHS[0] <= size_ms <= LIVE_MS_MAX:
+        raise DeclarationError("windows.live", name, "not between 5s and 400d", 'Write a length such as "1h"')
+    pane_ms = pane_width(size_ms)
+    if size_ms % pane_ms:
+        raise DeclarationError(
+            "windows.live",
+            name,
+            f"a window of this length is a sum of panes of {pane_ms // 1000} s and this is no multiple of them",
+            f'Write "{(size_ms // pane_ms + 1) * pane_ms // 1000}s", for example',
+        )
+    return LiveWindow(name, size_ms, pane_ms)
+
+
+def calendar_window(name: str) -> CalendarWindow:
+    """The calendar window of a declared name.
+
+    Raises:
+        DeclarationError: neither ``1h`` nor ``1d``.
+    """
+    if name not in CALENDAR_NAMES:
+        raise DeclarationError("windows.calendar", name, "no such calendar window", 'Write "1h" or "1d"')
+    return CalendarWindow(name)
+
+
+class Calendar:
+    """Edges of local hours and days, as instants.
+
+    An hour starts at each instant whose local minute is 0, so the repeated hour of a clock change is two windows;
+    a day starts at the first instant of its date and is as long as the zone makes it. Every edge of either falls
+    on the grid of hours with origin ``origin_ms``, so no pane straddles one. Outside 1970 to 9998 the offset at
+    the nearer end of these years is used throughout.
+
+    Args:
+        timezone: IANA name.
+
+    Attributes:
+        timezone: as given.
+        origin_ms: where in a UTC hour the local hours start, 0 <= origin_ms < 3,600,000.
+
+    Raises:
+        DeclarationError: no such zone, or one that shifts by other than whole hours between 1970 and 2100.
+
+    Example:
+        >>> warsaw = Calendar("Europe/Warsaw")
+        >>> start_ms, end_ms = warsaw.bounds(CalendarWindow("1d"), 1_774_742_400_000)  # 2026-03-29, clocks go forward
+        >>> (end_ms - start_ms) / 3_600_000
+        23.0
+    """
+
+    __slots__ = ("origin_ms", "timezone")
+
+    def __init__(self, timezone: str) -> None:
+        self.timezone = timezone
+        self.origin_ms = _origin_ms(timezone)
+
+    def bounds(self, window: CalendarWindow, time_ms: int) -> tuple[int, int]:
+        """The window [start_ms, end_ms) of this kind that holds an instant."""
+        hour_ms = pane_start(time_ms, HOUR_MS, self.origin_ms)
+        if window.name == "1h":
+            return hour_ms, hour_ms + HOUR_MS
+        return _day_bounds(self.timezone, hour_ms)
+
+
+@lru_cache(maxsize=64)
+def _origin_ms(timezone: str) -> int:
+    """The origin of a zone's hours; a zone without one is refused."""
+    zone = _zone(timezone)
+    first_s = _offset_s(zone, _CHECKED_FROM_MS)
+    for time_ms in range(_CHECKED_FROM_MS, _CHECKED_TO_MS, DAY_MS):
+        if (_offset_s(zone, time_ms) - first_s) % 3600:
+            raise DeclarationError(
+                "windows.timezone",
+                timezone,
+                f"this zone shifts by other than whole hours (before {_EPOCH + timedelta(milliseconds=time_ms):%Y-%m-%d})"
+                ", so its hours have no common grid",
+                'Write a zone that does not, or a fixed one: "UTC", or "Etc/GMT-8" for UTC+8',
+            )
+    return -first_s * 1000 % HOUR_MS
+
+
+def _zone(timezone: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(timezone)
+    except (LookupError, ValueError, OSError, TypeError, AttributeError):
+        # zoneinfo answers a bad name with any of these, by what the name does to its search path.
+        raise DeclarationError(
+            "windows.timezone", timezone, "no such time zone", 'Write an IANA name, such as "Europe/Warsaw"'
+        ) from None
+
+
+def _offset_s(zone: ZoneInfo, time_ms: int) -> int:
+    offset = datetime.fromtimestamp(time_ms // 1000, zone).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds())
+
+
+@lru_cache(maxsize=4096)
+def _day_bounds(timezone: str, hour_ms: int) -> tuple[int, int]:
+    """The local day that holds a local hour; cached by hour, since thousands of events share one."""
+    zone = ZoneInfo(timezone)
+    nearest_ms = min(max(hour_ms, _CHECKED_FROM_MS), _LAST_MS)
+    if nearest_ms != hour_ms:
+        start_ms = pane_start(hour_ms, DAY_MS, -_offset_s(zone, nearest_ms) * 1000)
+        return start_ms, start_ms + DAY_MS
+    day = datetime.fromtimestamp(hour_ms // 1000, zone).date()
+    start_ms, end_ms = _day_start_ms(zone, day), _day_start_ms(zone, day + timedelta(days=1))
+    if hour_ms >= end_ms:
+        # Clocks that go back across midnight show the old date again; the new day has begun by then.
+        start_ms, end_ms = end_ms, _day_start_ms(zone, day + timedelta(days=2))
+    return start_ms, end_ms
+
+
+def _day_start_ms(zone: ZoneInfo, day: date) -> int:
+    """The first instant whose local date is this day or, where the calendar skips the day, a later one."""
+    midnight = datetime.combine(day, time(), zone)
+    before_s, after_s = (int(midnight.replace(fold=fold).timestamp()) for fold in (0, 1))
+    # Midnight exists once (equal) or twice (fold 0 is the first); after_s < before_s means that it was skipped,
+    # and the clock change lies between the two readings.
+    while after_s < before_s:
+        middle_s = (after_s + before_s) // 2
+        if datetime.fromtimestamp(middle_s, zone).date() < day:
+            after_s = middle_s + 1
+        else:
+            before_s = middle_s
+    return before_s * 1000
