@@ -1,0 +1,91 @@
+"""The configuration file: questions, touchpoints, windows, segments, and what it says of the deployment."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.config_catalog import read_catalog
+from app.config_problems import ABSENT, ConfigurationError, Problem
+from app.config_tables import Table
+from app.settings import deployment_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scoring.catalog import Catalog
+
+__all__ = ["DEFAULT_PATH", "Config", "ConfigurationError", "load_config"]
+
+DEFAULT_PATH = Path("effortstream.toml")
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One configuration file, checked.
+
+    Attributes:
+        catalog: everything that decides what a record means.
+        path: the file.
+        settings: its table [deployment], checked, as written; ``load_settings`` puts the environment over it.
+    """
+
+    catalog: Catalog
+    path: Path
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Reads a configuration file.
+
+    Args:
+        path: the file; without it effortstream.toml in the working folder.
+
+    Raises:
+        ConfigurationError: with every problem of the file, not only the first.
+    """
+    file = DEFAULT_PATH if path is None else path
+    source = str(file)
+    content = _parse(source, _text(file, source))
+    problems: list[Problem] = []
+    root = Table(source, content, problems)
+    catalog = read_catalog(root)
+    deployment = root.table("deployment").content
+    problems += deployment_problems(deployment, source)
+    root.refuse(
+        "alerts", "not supported by this version; remove the table", "Alert rules come with a later one"
+    )
+    root.finish()
+    if problems:
+        raise ConfigurationError(problems)
+    return Config(catalog, file, deployment)
+
+
+def _text(file: Path, source: str) -> str:
+    try:
+        # Editors on Windows may put a byte order mark in front, which TOML does not know
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        problem, remedy = "no such file", "Run in the folder that holds it, or name it with --config FILE"
+    except UnicodeDecodeError as error:
+        problem, remedy = f"is not UTF-8 (byte {error.start})", "Save the file as UTF-8"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        remedy = "Name a file that this user may read with --config FILE"
+    raise ConfigurationError([Problem(source, "", ABSENT, problem, remedy)])
+
+
+def _parse(source: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_PLACE.search(str(error))
+        line = found[1] if found else str(text.count("\n") + 1)
+        problem = f"is not TOML: {_TOML_PLACE.sub('', str(error))}"
+    # The line itself is not shown: it may be a secret whose quotes were forgotten
+    remedy = 'Correct the line; texts stand in quotes: key = "text"'
+    raise ConfigurationError([Problem(source, f"line {line}", ABSENT, problem, remedy)])
