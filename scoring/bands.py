@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from operator import mul
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Bands:
     """Names from worst to best, with an edge between each two neighbours.
 
-    Edges are in the unit of what the metric is judged by: the effort index for ces, percent for csat, -100..100
-    for nps. They are Fractions, so that a score on an edge is seen to be on it (100/6 has no exact double).
+    Edges are in the unit of what the metric is judged by: the effort index for ces, percent for csat,
+    -100..100 for nps. They are Fractions, so that a score on an edge is seen to be on it (100/6 is no double).
 
     Attributes:
         names: worst first, all different.
@@ -35,7 +36,7 @@ class Bands:
         'excellent'
 
     Raises:
-        DeclarationError: the numbers of names and edges do not match, a name appears twice, or edges are out of order.
+        DeclarationError: names and edges do not match in number, a name appears twice, or edges are out of order.
     """
 
     names: tuple[str, ...]
@@ -61,7 +62,7 @@ class Bands:
             )
         sign = -1 if self.falling else 1
         signed = [sign * edge for edge in self.edges]
-        if any(left >= right for left, right in zip(signed, signed[1:], strict=False)):
+        if any(left >= right for left, right in pairwise(signed)):
             raise DeclarationError(
                 "bands.edges",
                 [str(edge) for edge in self.edges],
@@ -77,7 +78,7 @@ class Bands:
         object.__setattr__(self, "_float_cuts", floats)
 
     def locate_ratio(self, numerator: int, denominator: int) -> int:
-        """Position in ``names`` of the exact score numerator / denominator (denominator > 0), by integers alone."""
+        """Position in ``names`` of the score numerator / denominator (denominator > 0), by integers alone."""
         signed = -numerator if self.falling else numerator
         position = 0
         for edge, parts, edge_is_better in self._cuts:
@@ -101,7 +102,7 @@ class Bands:
         """The band of an exact score, widened to every band that its bounds reach.
 
         Returns:
-            The name; ``<worse> or <better>`` where two neighbours are reached, ``<worse> to <better>`` beyond.
+            The name; ``<worse> or <better>`` for two neighbours, ``<worse> to <better>`` for more.
         """
         found = (self.locate_ratio(numerator, denominator), self.locate(low), self.locate(high))
         worse, better = min(found), max(found)

@@ -17,7 +17,7 @@ _DF_EXPANDED = 1_000
 
 @lru_cache(maxsize=256)
 def normal_quantile(confidence: float) -> float:
-    """z with P(|Z| <= z) = confidence, for a standard normal Z.
+    """The z with P(|Z| <= z) = confidence, for a standard normal Z.
 
     Raises:
         DeclarationError: confidence is not inside (0, 1).
@@ -34,12 +34,12 @@ def normal_quantile(confidence: float) -> float:
 
 @lru_cache(maxsize=16_384)
 def student_t_quantile(confidence: float, df: int) -> float:
-    """t with P(|T| <= t) = confidence, for Student's T with df degrees of freedom.
+    """The t with P(|T| <= t) = confidence, for Student's T with df degrees of freedom.
 
     Guarantee: relative error < 1e-9 for confidence from 0.5 to 0.9999 and every df >= 1.
-    Below 1,000 degrees of freedom it solves the finite series of Abramowitz & Stegun 26.7.3-4 by Newton's method,
-    which climbs to the root without overshooting since the distribution is concave there and t > z; from 1,000 on
-    it uses the expansion 26.7.5, whose first term left out is below 1e-11 there.
+    Below 1,000 degrees of freedom it solves the finite series of Abramowitz & Stegun 26.7.3-4 by Newton's
+    method, which climbs to the root without overshooting since the distribution is concave there and t > z;
+    from 1,000 on it uses the expansion 26.7.5, whose first term left out is below 1e-10 there.
 
     Raises:
         DeclarationError: confidence is not inside (0, 1).
@@ -137,17 +137,27 @@ def adjusted_wald(promoters: int, detractors: int, n: int, confidence: float) ->
 
 
 def _adjusted(promoters: int, detractors: int, n: int) -> tuple[float, float]:
-    """Adjusted net share, and the square of its standard error; quarters of answers, so that they are integers."""
+    """Adjusted net share, and the square of its standard error; in quarters of answers, which are integers."""
     total = 4 * n + 12
     net = 4 * (promoters - detractors)
     both = 4 * (promoters + detractors) + 6
     return net / total, 4 * (both * total - net * net) / total**3
 
 
-def nps_change_z(p1: int, d1: int, n1: int, p2: int, d2: int, n2: int) -> float:
-    """Z of the change between two periods: difference of the adjusted scores, first less second, over its error.
+def nps_change_z(
+    p1: int, d1: int, n1: int, p2: int, d2: int, n2: int
+) -> float:
+    """Z of the change between two periods: first less second of the adjusted scores, over the standard error.
 
-    |Z| > 1.96 is significant at 95 % when looked at once; on a sliding window it is looked at again and again.
+    Beyond 1.96 it is significant at 95 % when looked at once; a sliding window is looked at again and again.
+
+    Args:
+        p1: promoters of the first period.
+        d1: its detractors.
+        n1: its answers.
+        p2: promoters of the second period.
+        d2: its detractors.
+        n2: its answers.
 
     Example:
         >>> round(nps_change_z(50, 20, 100, 40, 30, 100), 2)
@@ -167,7 +177,7 @@ def mean_interval(counts: Sequence[int], scale_low: int, confidence: float) -> t
         confidence: level in (0, 1).
 
     Returns:
-        Bounds; None with fewer than two answers or when all are equal, since nothing is known of the spread then.
+        Bounds; None with fewer than two answers or when all are equal: nothing is known of the spread then.
 
     Example:
         >>> mean_interval([0, 0, 5], 1, 0.95) is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
+from unicodedata import category
 
 from scoring.bands import DEFAULT_BANDS, Bands
 from scoring.errors import DeclarationError, EffortStreamError
@@ -39,18 +40,13 @@ class OffScaleError(EffortStreamError, ValueError):
         )
 
 
-def _whole(key: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DeclarationError(key, value, "not a whole number", "Write a whole number, such as 5")
-
-
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Whole-number ratings low..high, and the end of them that is best for the customer.
 
     Raises:
-        DeclarationError: not whole numbers, not 2 to 11 points, or ``best`` is neither end; its key is ``scale`` or
-            ``scale.<field>``, for the caller to put the question before it.
+        DeclarationError: not whole numbers, not 2 to 11 points, or ``best`` is neither end; its key is ``scale``
+            or ``scale.<field>``, for the caller to put the question before it.
 
     Example:
         >>> Scale(1, 7, best=1).worst
@@ -66,7 +62,7 @@ class Scale:
     def __post_init__(self) -> None:
         """Check."""
         for name in ("low", "high", "best"):
-            _whole(f"scale.{name}", getattr(self, name))
+            _check_whole(f"scale.{name}", getattr(self, name))
         if not POINTS_MIN <= self.points <= POINTS_MAX:
             raise DeclarationError(
                 "scale",
@@ -101,7 +97,7 @@ class Scale:
         """Position of a rating in a tally.
 
         Raises:
-            OffScaleError: the scale does not have it. Unchecked, a rating below ``low`` would count from the end.
+            OffScaleError: the scale does not have it. A rating below ``low`` would count from the end.
         """
         if not self.low <= rating <= self.high:
             raise OffScaleError(rating, self)
@@ -143,7 +139,7 @@ class Question:
         min_n: fewer answers than this show their n and no score.
         comments: whether comments are passed on.
         bands: None for net ease, which has none.
-        weights: per rating in tally order, so that sum(weights x counts) / (divisor x n) is what the bands judge:
+        weights: per rating in tally order, so that sum(weights x counts) / (divisor x n) is what bands judge:
             the effort index, the percent satisfied, the NPS or the net ease. Exact, since all are integers.
         divisor: see weights.
         low_effort_weights: 1 for each low-effort rating in tally order, else 0.
@@ -188,7 +184,7 @@ class Question:
         return 1 if rating == self.scale.best else -1 if rating == self.scale.worst else 0
 
 
-def question(  # noqa: C901 - one plain check after another reads better than checks spread over functions
+def question(
     id: str,  # noqa: A002 - the contract's own word for it
     metric: str,
     scale: Scale,
@@ -209,87 +205,93 @@ def question(  # noqa: C901 - one plain check after another reads better than ch
     Example:
         >>> sorted(question("calls", "csat", Scale(1, 5, 5)).positive)
         [4, 5]
-        >>> question("nps", "nps", Scale(1, 5, 5))
+        >>> question("calls", "nps", Scale(1, 5, 5))
         Traceback (most recent call last):
         ...
-        scoring.errors.DeclarationError: questions.nps.scale = '1..5, best 5': NPS is asked on 0..10 with 10 best \
-and on nothing else. Write scale = { low = 0, high = 10, best = 10 }, or metric = "csat"
+        scoring.errors.DeclarationError: questions.calls.scale = '1..5, best 5': NPS is asked on 0..10 with \
+10 best and on nothing else. Write scale = { low = 0, high = 10, best = 10 }, or metric = "csat"
     """
-
-    def refuse(name: str, value: object, problem: str, remedy: str) -> NoReturn:
+    key = f"questions.{id}"
+    _check_name(key, id, ID_BYTES_MAX, "Choose a short id, such as checkout-effort")
+    kind = _metric(key, metric, scale)
+    formula = _formula(key, ces_formula, kind, scale)
+    asked = "net ease" if formula == "net-ease" else kind.value
+    if positive is not None and asked != "csat":
+        raise DeclarationError(f"{key}.positive", positive, f"it has no meaning for {asked}", "Leave it out")
+    if low_effort is not None and asked != "ces":
         raise DeclarationError(
-            f"questions.{id}.{name}" if name else f"questions.{id}", value, problem, remedy
+            f"{key}.low_effort", low_effort, f"it has no meaning for {asked}", "Leave it out"
         )
-
-    problem = _name_problem(id, ID_BYTES_MAX)
-    if problem:
-        refuse("", id, f"the id {problem}", "Choose a short one, such as checkout-effort")
-    if metric not in DEFAULT_BANDS:
-        refuse("metric", metric, "no such metric", 'Write "ces", "csat" or "nps"')
-    kind = Metric(metric)
-    if kind is Metric.NPS and scale != Scale(0, 10, 10):
-        refuse(
-            "scale",
-            f"{scale.low}..{scale.high}, best {scale.best}",
-            "NPS is asked on 0..10 with 10 best and on nothing else",
-            'Write scale = { low = 0, high = 10, best = 10 }, or metric = "csat"',
+    if touchpoint is not None:
+        _check_name(
+            f"{key}.touchpoint", touchpoint, TOUCHPOINT_BYTES_MAX, "Name a touchpoint, or leave it out"
         )
-    if ces_formula not in ("mean", "net-ease"):
-        refuse("ces_formula", ces_formula, "no such formula", 'Write "mean" or "net-ease"')
-    net_ease = ces_formula == "net-ease"
-    if net_ease and kind is not Metric.CES:
-        refuse("ces_formula", ces_formula, f"it has no meaning for {kind}", "Leave it out")
-    if net_ease and scale.points != NET_EASE_POINTS:
-        refuse(
-            "ces_formula",
-            ces_formula,
-            f"net ease needs three points (easy, neutral, hard), the scale has {scale.points}",
-            'Declare a scale of three points, or write "mean"',
-        )
-    if positive is not None and kind is not Metric.CSAT:
-        refuse("positive", positive, f"it has no meaning for {kind}", "Leave it out")
-    if low_effort is not None and (kind is not Metric.CES or net_ease):
-        refuse(
-            "low_effort",
-            low_effort,
-            f"it has no meaning for {'net ease' if net_ease else kind}",
-            "Leave it out",
-        )
-    if bands is not None and (net_ease or bands.falling != (kind is Metric.CES)):
-        what = "net ease has no band" if net_ease else "their edges run the wrong way for this metric"
-        refuse(
-            "bands",
-            list(bands.names),
-            what,
-            "Leave them out, or let falling be true for ces and false elsewhere",
-        )
-    problem = None if touchpoint is None else _name_problem(touchpoint, TOUCHPOINT_BYTES_MAX)
-    if problem:
-        refuse(
-            "touchpoint", touchpoint, f"the name {problem}", "Write the name of a touchpoint, or leave it out"
-        )
+        touchpoint = touchpoint.strip()
     if isinstance(min_n, bool) or not isinstance(min_n, int) or min_n < 1:
-        refuse("min_n", min_n, "not a whole number of 1 or more", "Write 1 to show every score")
+        raise DeclarationError(
+            f"{key}.min_n", min_n, "not a whole number of 1 or more", "Write 1 to show every score"
+        )
     if not isinstance(comments, bool):
-        refuse("comments", comments, "neither true nor false", "Write true or false")
+        raise DeclarationError(f"{key}.comments", comments, "neither true nor false", "Write true or false")
     return Question(
         id=id,
         metric=kind,
         scale=scale,
-        positive=_ratings(f"questions.{id}.positive", positive, scale)
-        if kind is Metric.CSAT
-        else frozenset(),
-        low_effort=(
-            _ratings(f"questions.{id}.low_effort", low_effort, scale)
-            if kind is Metric.CES and not net_ease
-            else frozenset()
-        ),
-        ces_formula="net-ease" if net_ease else "mean",
-        touchpoint=None if touchpoint is None else touchpoint.strip(),
+        positive=_ratings(f"{key}.positive", positive, scale) if asked == "csat" else frozenset(),
+        low_effort=_ratings(f"{key}.low_effort", low_effort, scale) if asked == "ces" else frozenset(),
+        ces_formula=formula,
+        touchpoint=touchpoint,
         min_n=min_n,
         comments=comments,
-        bands=None if net_ease else bands or DEFAULT_BANDS[kind],
+        bands=_bands(f"{key}.bands", bands, asked),
     )
+
+
+def _metric(key: str, metric: str, scale: Scale) -> Metric:
+    if metric not in DEFAULT_BANDS:
+        raise DeclarationError(f"{key}.metric", metric, "no such metric", 'Write "ces", "csat" or "nps"')
+    if metric == "nps" and scale != Scale(0, 10, 10):
+        raise DeclarationError(
+            f"{key}.scale",
+            f"{scale.low}..{scale.high}, best {scale.best}",
+            "NPS is asked on 0..10 with 10 best and on nothing else",
+            'Write scale = { low = 0, high = 10, best = 10 }, or metric = "csat"',
+        )
+    return Metric(metric)
+
+
+def _formula(key: str, ces_formula: str, kind: Metric, scale: Scale) -> CesFormula:
+    key = f"{key}.ces_formula"
+    if ces_formula == "mean":
+        return "mean"
+    if ces_formula != "net-ease":
+        raise DeclarationError(key, ces_formula, "no such formula", 'Write "mean" or "net-ease"')
+    if kind is not Metric.CES:
+        raise DeclarationError(key, ces_formula, f"it has no meaning for {kind}", "Leave it out")
+    if scale.points != NET_EASE_POINTS:
+        raise DeclarationError(
+            key,
+            ces_formula,
+            f"net ease needs three points (easy, neutral, hard), the scale has {scale.points}",
+            'Declare a scale of three points, or write "mean"',
+        )
+    return "net-ease"
+
+
+def _bands(key: str, chosen: Bands | None, asked: str) -> Bands | None:
+    """The chosen bands, or those of the metric where none are chosen; net ease has none."""
+    if chosen is None:
+        return DEFAULT_BANDS.get(asked)
+    if asked not in DEFAULT_BANDS:
+        raise DeclarationError(key, list(chosen.names), f"{asked} has no bands", "Leave them out")
+    if chosen.falling != DEFAULT_BANDS[asked].falling:
+        raise DeclarationError(
+            key,
+            list(chosen.names),
+            "the edges run the wrong way for this metric",
+            "Name the worst band first, and let falling be true for ces (less effort is better), else false",
+        )
+    return chosen
 
 
 def _ratings(key: str, chosen: Iterable[int] | None, scale: Scale) -> frozenset[int]:
@@ -303,20 +305,27 @@ def _ratings(key: str, chosen: Iterable[int] | None, scale: Scale) -> frozenset[
     if not ratings:
         raise DeclarationError(key, ratings, "the list is empty", "Name at least one rating, or leave it out")
     for rating in ratings:
-        _whole(key, rating)
+        _check_whole(key, rating)
         if rating not in scale.ratings:
-            raise DeclarationError(
-                key, ratings, f"{rating} is not on the scale", f"Choose from {scale.low}..{scale.high}"
-            )
+            remedy = f"Choose from {scale.low}..{scale.high}"
+            raise DeclarationError(key, ratings, f"{rating} is not on the scale", remedy)
     return frozenset(ratings)
 
 
-def _name_problem(name: object, bytes_max: int) -> str | None:
-    """What is wrong with an id or a name, or None."""
+def _check_whole(key: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DeclarationError(key, value, "not a whole number", "Write a whole number, such as 5")
+
+
+def _check_name(key: str, name: object, bytes_max: int, remedy: str) -> None:
+    """Refuse what could not stand in a record: the limits that records of the input topics have too."""
     if not isinstance(name, str) or not name.strip():
-        return "is empty or not a text"
-    if len(name.strip().encode("utf-8", "surrogatepass")) > bytes_max:
-        return f"is longer than {bytes_max} bytes"
-    if not name.strip().isprintable():
-        return "holds control characters"
-    return None
+        raise DeclarationError(key, name, "empty or not a text", remedy)
+    try:
+        size = len(name.strip().encode())
+    except UnicodeEncodeError:
+        raise DeclarationError(key, name, "not valid Unicode", remedy) from None
+    if size > bytes_max:
+        raise DeclarationError(key, name, f"longer than {bytes_max} bytes", remedy)
+    if any(category(letter) == "Cc" for letter in name.strip()):
+        raise DeclarationError(key, name, "holds control characters", remedy)

@@ -62,7 +62,8 @@ def score(
 ) -> Score:
     """The score of a response vector.
 
-    Every figure is one division of two exact integers, so equal tallies give equal doubles wherever they are made.
+    Value, effort index and shares are one division of exact integers each, so equal tallies give equal doubles
+    wherever they are scored, and the double is the one nearest to the exact figure.
 
     Args:
         question: what the counts answer.
@@ -94,16 +95,15 @@ def score(
     name = formula(question)
     if n == 0 or n < question.min_n:
         return Score(n, None, None, None, None, None, None, rate, name)
-    weighted, whole = sum(map(mul, question.weights, vector)), question.divisor * n
-    judged = weighted / whole
     if name == CES_MEAN:
         return _mean_score(question, vector, n, rate, confidence)
+    weighted = sum(map(mul, question.weights, vector))
     if name == CSAT:
         low, high = (100 * bound for bound in wilson(weighted // 100, n, confidence))
     else:
         low, high = adjusted_wald(*_ends(question, vector), n, confidence)
-    band = None if question.bands is None else question.bands.name(weighted, whole, low, high)
-    return Score(n, judged, low, high, band, None, None, rate, name)
+    band = None if question.bands is None else question.bands.name(weighted, n, low, high)
+    return Score(n, weighted / n, low, high, band, None, None, rate, name)
 
 
 def _mean_score(

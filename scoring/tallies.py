@@ -32,11 +32,11 @@ INTERACTION_FIELDS = (
 
 
 class TallyError(EffortStreamError, ValueError):
-    """Two tallies do not belong together, or more was removed than was ever added: our own bug, never the data's."""
+    """Two tallies do not belong together, or more was removed than was added: our own bug, never the data's."""
 
 
 def length(question: Question) -> int:
-    """Elements of a response vector: the answers per rating in rising order, then how many carry an interaction_id."""
+    """Elements of a response vector: answers per rating, rising, then how many of them carry an interaction_id."""
     return question.scale.points + 1
 
 
@@ -93,8 +93,8 @@ def merge(a: Sequence[int], b: Sequence[int]) -> list[int]:
 class InteractionStats:
     """Counts, shares and means of interactions; None wherever there is nothing to divide by.
 
-    Shares are of all n, so interactions without an outcome lower them all; durations and waits are averaged over
-    the interactions that carried one, in seconds; the other means are per interaction.
+    Shares are of all n, so interactions without an outcome lower them all; durations and waits are averaged
+    over the interactions that carried one, in seconds; the other means are per interaction.
     """
 
     n: int

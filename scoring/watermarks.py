@@ -45,7 +45,7 @@ class Merged:
     """Event time over all source partitions.
 
     Attributes:
-        watermark_ms: up to here everything has been seen; None while that cannot be said, and when all are idle.
+        watermark_ms: up to here all has been seen; None while that cannot be said, and when all are idle.
         all_idle: all have reported and are idle: the wall clock moves event time, by the caller's rule.
         highest_ms: highest event time accepted anywhere, where live windows end; None before the first event.
     """
@@ -60,9 +60,9 @@ def merged_watermark(
 ) -> Merged:
     """The minimum over the partitions that are not idle.
 
-    One that has said nothing yet holds the watermark, and so does one that has no event yet and is not idle: its
-    first event may be older than all others. The result may lie below an earlier one, when an idle partition wakes;
-    whoever closes windows keeps the highest that it has seen.
+    One that has said nothing yet holds the watermark, and so does one that has no event yet and is not idle:
+    its first event may be older than all others. The result may lie below an earlier one when an idle partition
+    wakes; whoever closes windows keeps the highest that it has seen.
 
     Args:
         sources: one state per partition that has reported.

@@ -59,7 +59,7 @@ def live_window(name: str) -> LiveWindow:
         raise DeclarationError(
             "windows.live",
             name,
-            f"a window of this length is a sum of panes of {pane_ms // 1000} s and this is no multiple of them",
+            f"a window of this length is a sum of panes of {pane_ms // 1000} s, this is no multiple",
             f'Write "{(size_ms // pane_ms + 1) * pane_ms // 1000}s", for example',
         )
     return LiveWindow(name, size_ms, pane_ms)
@@ -79,10 +79,10 @@ def calendar_window(name: str) -> CalendarWindow:
 class Calendar:
     """Edges of local hours and days, as instants.
 
-    An hour starts at each instant whose local minute is 0, so the repeated hour of a clock change is two windows;
-    a day starts at the first instant of its date and is as long as the zone makes it. Every edge of either falls
-    on the grid of hours with origin ``origin_ms``, so no pane straddles one. Outside 1970 to 9998 the offset at
-    the nearer end of these years is used throughout.
+    An hour starts at each instant whose local minute is 0, so the repeated hour of a clock change is two
+    windows; a day starts at the first instant of its date and is as long as the zone makes it. Every edge of
+    either falls on the grid of hours with origin ``origin_ms``, so no pane straddles one. Before 1970 and after
+    9998 the offset at the nearer end of these years is used throughout.
 
     Args:
         timezone: IANA name.
@@ -96,7 +96,7 @@ class Calendar:
 
     Example:
         >>> warsaw = Calendar("Europe/Warsaw")
-        >>> start_ms, end_ms = warsaw.bounds(CalendarWindow("1d"), 1_774_742_400_000)  # 2026-03-29, clocks go forward
+        >>> start_ms, end_ms = warsaw.bounds(CalendarWindow("1d"), 1_774_742_400_000)  # 2026-03-29
         >>> (end_ms - start_ms) / 3_600_000
         23.0
     """
@@ -122,11 +122,12 @@ def _origin_ms(timezone: str) -> int:
     first_s = _offset_s(zone, _CHECKED_FROM_MS)
     for time_ms in range(_CHECKED_FROM_MS, _CHECKED_TO_MS, DAY_MS):
         if (_offset_s(zone, time_ms) - first_s) % 3600:
+            day = _EPOCH + timedelta(milliseconds=time_ms)
             raise DeclarationError(
                 "windows.timezone",
                 timezone,
-                f"this zone shifts by other than whole hours (before {_EPOCH + timedelta(milliseconds=time_ms):%Y-%m-%d})"
-                ", so its hours have no common grid",
+                f"the zone shifts by other than whole hours shortly before {day:%Y-%m-%d}, "
+                "so its hours have no common grid",
                 'Write a zone that does not, or a fixed one: "UTC", or "Etc/GMT-8" for UTC+8',
             )
     return -first_s * 1000 % HOUR_MS
@@ -167,8 +168,8 @@ def _day_start_ms(zone: ZoneInfo, day: date) -> int:
     """The first instant whose local date is this day or, where the calendar skips the day, a later one."""
     midnight = datetime.combine(day, time(), zone)
     before_s, after_s = (int(midnight.replace(fold=fold).timestamp()) for fold in (0, 1))
-    # Midnight exists once (equal) or twice (fold 0 is the first); after_s < before_s means that it was skipped,
-    # and the clock change lies between the two readings.
+    # Midnight exists once (equal) or twice (fold 0 is the first); after_s < before_s means that it was
+    # skipped, and the clock change lies between the two readings.
     while after_s < before_s:
         middle_s = (after_s + before_s) // 2
         if datetime.fromtimestamp(middle_s, zone).date() < day:
