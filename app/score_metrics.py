@@ -102,7 +102,8 @@ class ScoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families, those without a sample too: their help says what could be there."""
-        scores, stats = self._model.everybody()
+        # Until the model is ready it may hold records that are older than what is known: no sample then
+        scores, stats = self._model.everybody() if self._model.ready else ([], [])
         live = [record for record in scores if record.kind == "live"]
         yield from self._scores(live)
         yield from _responses(live)
