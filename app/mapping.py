@@ -12,6 +12,7 @@ from app.cells import COUNTS, SECONDS, TEXTS, Cell, FileMapping, InteractionTabl
 from app.config_problems import ABSENT, ConfigurationError, Problem, dotted, nearest
 
 if TYPE_CHECKING:
+    from scoring.catalog import Catalog
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -50,6 +51,34 @@ def load_mapping(path: Path) -> FileMapping:
         tuple(reader.response(table, position) for position, table in enumerate(tables[0], 1)),
         tuple(reader.interaction(table, position) for position, table in enumerate(tables[1], 1)),
     )
+
+
+def mapping_warnings(mapping: FileMapping, catalog: Catalog) -> list[str]:
+    """What in a mapping has a meaning, but hardly the one that was meant."""
+    out = []
+    declared = {name for segment in catalog.segments for name in segment.fields}
+    named = {name for table in (*mapping.responses, *mapping.interactions) for name in table.segments}
+    out += [
+        f"{mapping.path}: the configuration does not declare the segment {name!r}, so nothing is counted by it"
+        for name in sorted(named - declared)
+    ]
+    unknown = dict.fromkeys(table.question for table in mapping.responses)
+    out += [
+        f"{mapping.path}: the configuration does not declare the question {question!r}, so its answers are refused"
+        for question in unknown
+        if question not in catalog.questions
+    ]
+    for table in mapping.responses:
+        for later in mapping.responses[table.position :]:
+            if later.response_id is not None and (later.question, later.response_id) == (
+                table.question,
+                table.response_id,
+            ):
+                out.append(
+                    f"{mapping.path}: responses[{table.position}] and responses[{later.position}] give one id to two "
+                    "answers of a row, so the later one replaces the other; give each response_id its own prefix"
+                )
+    return out
 
 
 class _Reader:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Topic = Literal["responses", "interactions"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """A record as a producer would send it, with the line that it comes from."""
 
@@ -145,8 +145,9 @@ class _FileReader:
             self._reading.skipped += 1
         else:
             key, record, time_ms = made
-            event = Event(topic, key.encode(), orjson.dumps(record), time_ms, file, row.line)
-            self._reading.events.append(event)
+            # orjson's bytes sit in a buffer of 1 KiB for as long as they live; a copy takes a tenth, and far less time
+            value = bytes(memoryview(orjson.dumps(record)))
+            self._reading.events.append(Event(topic, key.encode(), value, time_ms, file, row.line))
 
     def _check_ids(self, row: Row, number: int) -> None:
         for default, given in self._suspects:

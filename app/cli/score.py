@@ -1,0 +1,88 @@
+"""``effortstream score``: the figures straight from the files, with no broker."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.cells import FileMapping
+from app.config import load_config
+from app.figures import Figures, lines
+from app.figures_table import print_figures
+from app.mapping import load_mapping, mapping_warnings
+from app.rows import Reading, read_files
+from app.score import score_files
+from scoring.catalog import Catalog
+
+REFUSALS_SHOWN = 5
+PIPE_WIDTH = 160
+
+
+class Format(StrEnum):
+    """How figures are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def score(
+    files: Annotated[list[Path], typer.Argument(help="CSV files.", metavar="FILE...")],
+    mapping: Annotated[Path, typer.Option(help="Which columns make which response (TOML).")],
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration file (default: effortstream.toml here).")
+    ] = None,
+    format: Annotated[  # noqa: A002 - the name of the option
+        Format, typer.Option(help="table: for people. json: one line for each figure.")
+    ] = Format.TABLE,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Keep the order of the rows instead of that of their times.")
+    ] = False,
+) -> None:
+    """Compute the figures of replay straight from the files, with no broker."""
+    catalog = load_config(config).catalog
+    columns = load_mapping(mapping)
+    reading = read_with_progress(files, columns, catalog, as_is=as_is)
+    with Console(stderr=True).status("Counting"):
+        figures = score_files(reading, columns, catalog)
+    print_result(figures, catalog, format, "score")
+
+
+def read_with_progress(
+    files: list[Path], mapping: FileMapping, catalog: Catalog, *, as_is: bool
+) -> Reading:
+    """Reads the files with a progress bar on standard error, where that is a terminal, and says what was refused."""
+    console = Console(stderr=True)
+    for warning in mapping_warnings(mapping, catalog):
+        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    bars = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
+        size = sum(file.stat().st_size for file in files if file.is_file())
+        task = progress.add_task("Reading", total=size)
+        reading = read_files(
+            files, mapping, catalog, as_is=as_is, on_bytes=lambda count: progress.advance(task, count)
+        )
+    for refused in reading.refused[:REFUSALS_SHOWN]:
+        console.print(f"refused: {refused.reason}: {refused.detail}", markup=False, soft_wrap=True)
+    if len(reading.refused) > REFUSALS_SHOWN:
+        console.print(f"and {len(reading.refused) - REFUSALS_SHOWN:,} more refused", markup=False)
+    return reading
+
+
+def print_result(figures: Figures, catalog: Catalog, form: Format, source: str) -> None:
+    """Prints figures to standard output; ``source`` is ``replay`` or ``score``."""
+    if form is Format.TABLE:
+        terminal = Console()
+        # In a file or a pipe nothing is cut off at a width that nobody sees
+        print_figures(figures, catalog, terminal if terminal.is_terminal else Console(width=PIPE_WIDTH))
+        return
+    out = sys.stdout.buffer
+    for line in lines(figures, catalog, source):
+        out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    out.flush()
