@@ -17,6 +17,7 @@ FAILED, WRONG_CONFIGURATION, INTERRUPTED = 1, 2, 130
 
 # Each is the function, or the typer app, NAME of module app.cli.NAME, in the order of the help.
 COMMANDS = {
+    "topics": "Create the topics of a deployment.",
     "config": "Check the configuration and print what is in force.",
     "schema": "Print the published records and topics as JSON Schema or AsyncAPI.",
 }
@@ -59,7 +60,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the form that typer 
 
 
 def _root(
-    _version: Annotated[
+    _version: Annotated[  # noqa: FBT002 - the form that typer reads options from
         bool,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version),
     ] = False,

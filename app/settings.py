@@ -159,7 +159,10 @@ def load_settings(config: Config | None = None, **overrides: Any) -> Settings:
 
     Raises:
         ConfigurationError: names the option, variable or key, its value unless secret, and the remedy.
+        TypeError: an override that is no setting, which is the caller's bug.
     """
+    if strange := overrides.keys() - FIELDS.keys():
+        raise TypeError(f"no such settings: {sorted(strange)}")
     places = origins(config, **overrides)
     given = {name: value for name, value in overrides.items() if value is not None}
     variables = _variables()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from scoring.questions import Question
 
 HIDDEN = "(hidden)"
 NONE = "-"
+PIPE_WIDTH = 160
 _DURATIONS_MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 config = typer.Typer(help="The configuration file.", no_args_is_help=True, add_completion=False)
@@ -38,7 +41,8 @@ def check(
     """Check the configuration and print what is in force; exit status 2 if anything is wrong."""
     loaded = load_config(file)
     settings = load_settings(loaded)
-    console = Console(soft_wrap=not Console().is_terminal)
+    # A file or a pipe has no width of its own; cells folded at 80 columns could not be searched
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     for table in (
         questions_table(loaded.catalog),
         touchpoints_table(loaded.catalog),
@@ -150,13 +154,15 @@ def settings_table(loaded: Config, settings: Settings) -> Table:
             shown = HIDDEN
         elif isinstance(value, bool):
             shown = str(value).lower()
+        elif isinstance(value, float):
+            shown = f"{value:g}"
         else:
             shown = NONE if value is None else str(value)
         rows.append((name, shown, source if source == "default" else f"{source}: {key}"))
     return _table("Settings", ("setting", "value", "from"), rows)
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
