@@ -17,9 +17,12 @@ FAILED, WRONG_CONFIGURATION, INTERRUPTED = 1, 2, 130
 
 # Each is the function, or the typer app, NAME of module app.cli.NAME, in the order of the help.
 COMMANDS = {
+    "serve": "Serve current scores: /metrics, JSON API, health checks.",
+    "simulate": "Simulate customers of an online shop on the input topics.",
+    "score": "Compute scores straight from CSV files, with no broker.",
     "topics": "Create the topics of a deployment.",
     "config": "Check the configuration and print what is in force.",
-    "schema": "Print the published records and topics as JSON Schema or AsyncAPI.",
+    "schema": "Print the records and topics as JSON Schema or AsyncAPI.",
 }
 
 
