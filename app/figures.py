@@ -99,7 +99,9 @@ def lines(figures: Figures, catalog: Catalog, source: str) -> Iterator[Line]:
         catalog: what it was counted by.
         source: ``replay`` or ``score``; the only thing in which the two differ.
     """
-    for (touchpoint, question_id, segment, window, start_ms), tally in sorted(figures.windows.items(), key=_key):
+    for (touchpoint, question_id, segment, window, start_ms), tally in sorted(
+        figures.windows.items(), key=_key
+    ):
         question = catalog.questions[question_id]
         if answers(tally.vector) == 0:
             continue
@@ -134,7 +136,9 @@ def lines(figures: Figures, catalog: Catalog, source: str) -> Iterator[Line]:
                 "question": question_id,
                 "metric": question.metric.value,
                 "segment": orjson.loads(segment),
-                **_score_columns(scored(question, vector, None, catalog.confidence), question, vector, catalog),
+                **_score_columns(
+                    scored(question, vector, None, catalog.confidence), question, vector, catalog
+                ),
             }
     for (touchpoint, segment), vector in sorted(figures.interactions.items(), key=_key):
         stats = interaction_stats(vector)

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.figures import EVERYBODY, Figures, SeriesKey, Summary, answers
+from app.cells import COUNTS
+from app.figures import EVERYBODY, Figures, SeriesKey, Summary, WindowKey, WindowTally, answers
 from scoring.catalog import Catalog
 from scoring.questions import Metric, Question
 from scoring.scores import Score
 from scoring.scores import score as scored
-from scoring.tallies import interaction_stats
+from scoring.tallies import INTERACTION_FIELDS, interaction_stats
 
 TREND_WINDOWS = 24
 ROWS_MAX = 100
@@ -36,7 +37,7 @@ def rounded(value: float | None, digits: int = 1, unit: str = "") -> str:
     if value is None:
         return NONE
     number = Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
-    return f"{number if number else abs(number):,}{unit}"
+    return f"{number or abs(number):,}{unit}"
 
 
 def sparkline(values: list[float], low: float, high: float) -> str:
@@ -67,8 +68,8 @@ def _score_tables(figures: Figures, catalog: Catalog) -> Iterator[Table]:
         if answers(figures.totals[key]):
             groups.setdefault(tuple(orjson.loads(key[2])), []).append(key)
     for names, keys in sorted(groups.items()):
-        trends = {} if names else _trends(figures, catalog)
-        yield _score_table(names, keys, figures, catalog, trends)
+        trend = ("", {}) if names else _trends(figures, catalog)
+        yield _score_table(names, keys, figures, catalog, trend)
 
 
 def _score_table(
@@ -76,9 +77,10 @@ def _score_table(
     keys: list[SeriesKey],
     figures: Figures,
     catalog: Catalog,
-    trends: dict[SeriesKey, str],
+    trend: tuple[str, dict[SeriesKey, str]],
 ) -> Table:
     """One table; columns that would say nothing are left out, so that it fits a terminal."""
+    trend_title, trends = trend
     questions = {key[1]: catalog.questions[key[1]] for key in keys}
     title = f"By {' and '.join(names)}" if names else "Scores"
     table = _table(f"{title}: {next(iter(questions))}" if len(questions) == 1 else title)
@@ -91,7 +93,7 @@ def _score_table(
     if effort:
         table.add_column("effort", justify="right", no_wrap=True)
     if trends:
-        table.add_column(_trend_title(catalog), no_wrap=True)
+        table.add_column(trend_title, no_wrap=True)
     before = ""
     for key in keys[:ROWS_MAX]:
         touchpoint = "" if key[0] == before else key[0]
@@ -147,26 +149,30 @@ def _style(question: Question, made: Score) -> str:
     return {names[0]: "red", names[-1]: "green"}.get(made.band, "yellow")
 
 
-def _trend_title(catalog: Catalog) -> str:
-    return f"last {TREND_WINDOWS} {_TREND_UNITS[min(window.name for window in catalog.calendar)]}"
+def _trends(figures: Figures, catalog: Catalog) -> tuple[str, dict[SeriesKey, str]]:
+    """A title, and for each touchpoint its newest windows as bars over the whole range of the score.
+
+    Days if there are several of them, else hours; windows without answers are left out.
+    """
+    values: dict[str, dict[SeriesKey, list[float]]] = {}
+    for (touchpoint, question_id, segment, window, _), tally in sorted(figures.windows.items(), key=_window):
+        made = scored(catalog.questions[question_id], tally.vector, None, catalog.confidence)
+        if segment == EVERYBODY and made.value is not None and not catalog.privacy_floor:
+            series = values.setdefault(window, {}).setdefault((touchpoint, question_id, segment), [])
+            series.append(made.value)
+    for window in sorted(values):  # "1d" before "1h"
+        longest = max(map(len, values[window].values()))
+        if longest > 1:
+            bars = {
+                key: sparkline(found[-TREND_WINDOWS:], *_range(catalog.questions[key[1]]))
+                for key, found in values[window].items()
+            }
+            return f"last {min(longest, TREND_WINDOWS)} {_TREND_UNITS[window]}", bars
+    return "", {}
 
 
-def _trends(figures: Figures, catalog: Catalog) -> dict[SeriesKey, str]:
-    """The newest windows of each series as bars over the whole range of its score; one without answers is left out."""
-    if not catalog.calendar or catalog.privacy_floor:
-        return {}
-    shown = min(window.name for window in catalog.calendar)  # "1d" before "1h"
-    values: dict[SeriesKey, list[float]] = {}
-    for (touchpoint, question_id, segment, window, _), tally in sorted(
-        figures.windows.items(), key=lambda item: item[0]
-    ):
-        if window == shown and answers(tally.vector):
-            value = scored(catalog.questions[question_id], tally.vector, None, catalog.confidence).value
-            if value is not None:
-                values.setdefault((touchpoint, question_id, segment), []).append(value)
-    return {
-        key: sparkline(found[-TREND_WINDOWS:], *_range(catalog.questions[key[1]])) for key, found in values.items()
-    }
+def _window(item: tuple[WindowKey, WindowTally]) -> WindowKey:
+    return item[0]
 
 
 def _interaction_tables(figures: Figures) -> Iterator[Table]:
@@ -175,21 +181,26 @@ def _interaction_tables(figures: Figures) -> Iterator[Table]:
         return
     table = _table("Interactions")
     table.add_column("touchpoint", overflow="fold")
-    for name in ("n", "resolved", "unresolved", "abandoned", "wait s", "duration s", "transfers", "retries", "errors"):
-        table.add_column(name, justify="right", no_wrap=True)
+    # Of what is counted per interaction, only what the files know of
+    counted = [name for name in COUNTS if any(vector[_place(name)] for vector in everybody.values())]
+    for name in ("n", "resolved", "unresolved", "abandoned", "wait s", "duration s", *counted):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for (touchpoint, _), vector in sorted(everybody.items()):
         stats = interaction_stats(vector)
         shares = (stats.resolved_share, stats.unresolved_share, stats.abandoned_share)
-        means = (stats.transfers_mean, stats.retries_mean, stats.errors_mean)
         table.add_row(
             Text(touchpoint),
             f"{stats.n:,}",
             *(rounded(None if share is None else 100 * share, 1, " %") for share in shares),
             rounded(stats.wait_s_mean),
             rounded(stats.duration_s_mean),
-            *(rounded(mean, 2) for mean in means),
+            *(rounded(getattr(stats, f"{name}_mean"), 2) for name in counted),
         )
     yield table
+
+
+def _place(name: str) -> int:
+    return INTERACTION_FIELDS.index(name)
 
 
 def _summary(summary: Summary) -> Text:
@@ -219,4 +230,6 @@ def _append_refused(text: Text, reasons: dict[str, int]) -> None:
 
 
 def _table(title: str, **options: Any) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, **options)
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, **options
+    )

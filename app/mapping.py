@@ -12,9 +12,10 @@ from app.cells import COUNTS, SECONDS, TEXTS, Cell, FileMapping, InteractionTabl
 from app.config_problems import ABSENT, ConfigurationError, Problem, dotted, nearest
 
 if TYPE_CHECKING:
-    from scoring.catalog import Catalog
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from scoring.catalog import Catalog
 
 _Read = TypeVar("_Read")
 _SAMPLE = datetime(2001, 1, 1)  # noqa: DTZ001 - only formatted and parsed again, to try a format
@@ -57,7 +58,8 @@ def mapping_warnings(mapping: FileMapping, catalog: Catalog) -> list[str]:
     """What in a mapping has a meaning, but hardly the one that was meant."""
     out = []
     declared = {name for segment in catalog.segments for name in segment.fields}
-    named = {name for table in (*mapping.responses, *mapping.interactions) for name in table.segments}
+    named = {name for table in mapping.responses for name in table.segments}
+    named |= {name for table in mapping.interactions for name in table.segments}
     out += [
         f"{mapping.path}: the configuration does not declare the segment {name!r}, so nothing is counted by it"
         for name in sorted(named - declared)

@@ -37,7 +37,11 @@ class StoredAnswer:
 
     def says(self, answer: Answer) -> bool:
         """Whether an answer says just this; one without a time of its own says nothing about it."""
-        same = (self.rating, self.touchpoint, self.fields) == (answer.rating, answer.touchpoint, answer.fields)
+        same = (self.rating, self.touchpoint, self.fields) == (
+            answer.rating,
+            answer.touchpoint,
+            answer.fields,
+        )
         return same and answer.event_time_ms in (None, self.time_ms)
 
 
@@ -64,7 +68,7 @@ class Answers:
         self.outcomes[outcome] += 1
         return outcome
 
-    def _take(self, answer: Answer, timestamp_ms: int) -> str:
+    def _take(self, answer: Answer, timestamp_ms: int) -> str:  # noqa: PLR0911 - one for each rule
         identity = answer.question.id, answer.response_id
         time_ms = timestamp_ms if answer.event_time_ms is None else answer.event_time_ms
         stored = self._newest.get(identity)
@@ -72,26 +76,27 @@ class Answers:
             if answer.rating is None:
                 return "withdrawn"
             return self._accept(identity, answer, time_ms)
-        updated_at_ms, known_ms = answer.updated_at_ms, stored.updated_at_ms
-        if updated_at_ms is not None and known_ms is not None and updated_at_ms < known_ms:
+        newer_ms, known_ms = answer.updated_at_ms, stored.updated_at_ms
+        if newer_ms is not None and known_ms is not None and newer_ms < known_ms:
             return "duplicates"
         if answer.rating is None:
-            if not stored.withdrawn:
-                stored.withdrawn = True
-                stored.updated_at_ms = known_ms if updated_at_ms is None else updated_at_ms
-                self.outcomes["removed"] += 1
-            return "withdrawn"
+            return self._withdraw(stored, newer_ms)
         if stored.says(answer):
-            if updated_at_ms is not None:
-                stored.updated_at_ms = updated_at_ms
+            stored.updated_at_ms = known_ms if newer_ms is None else newer_ms
             return "duplicates"
         if stored.withdrawn:
             return self._accept(identity, answer, time_ms)
-        if answer.event_time_ms is not None:
-            stored.time_ms = answer.event_time_ms
+        stored.time_ms = stored.time_ms if answer.event_time_ms is None else answer.event_time_ms
         stored.rating, stored.touchpoint, stored.fields = answer.rating, _touchpoint(answer), answer.fields
-        stored.updated_at_ms, stored.linked = updated_at_ms, answer.linked
+        stored.updated_at_ms, stored.linked = newer_ms, answer.linked
         return "edits"
+
+    def _withdraw(self, stored: StoredAnswer, updated_at_ms: int | None) -> str:
+        if not stored.withdrawn:
+            stored.withdrawn = True
+            stored.updated_at_ms = stored.updated_at_ms if updated_at_ms is None else updated_at_ms
+            self.outcomes["removed"] += 1
+        return "withdrawn"
 
     def _accept(self, identity: tuple[str, str], answer: Answer, time_ms: int) -> str:
         new = StoredAnswer(
@@ -161,8 +166,9 @@ def score_files(reading: Reading, mapping: FileMapping, catalog: Catalog) -> Fig
     figures.summary = _summary(reading, mapping, answers.outcomes, refused["responses"])
     if mapping.interactions:
         made, lost = contacts.outcomes, refused["interactions"]
-        read = reading.rows * len(mapping.interactions)
-        figures.summary.interactions = InteractionSummary(read, made["accepted"], made["duplicates"], dict(lost))
+        figures.summary.interactions = InteractionSummary(
+            reading.rows * len(mapping.interactions), made["accepted"], made["duplicates"], dict(lost)
+        )
     return figures
 
 
@@ -171,34 +177,40 @@ def tally(answers: Answers, contacts: Contacts, kept: KeptSegments, catalog: Cat
     figures = Figures()
     calendar = Calendar(catalog.timezone)
     series_of = _Series(catalog, kept)
+    for answer in answers.stored:
+        if not answer.withdrawn:
+            _add_answer(answer, series_of(answer.touchpoint, answer.fields), calendar, catalog, figures)
     in_windows: Counter[tuple[str, str, str, int]] = Counter()
     for contact, time_ms in contacts.stored:
+        starts = [(window.name, calendar.bounds(window, time_ms)[0]) for window in catalog.calendar]
         for segment in series_of(contact.touchpoint, contact.fields):
             vector = figures.interactions.setdefault((contact.touchpoint, segment), [0] * len(contact.vector))
             add(vector, contact.vector)
-            for window in catalog.calendar:
-                start_ms, _ = calendar.bounds(window, time_ms)
-                in_windows[contact.touchpoint, segment, window.name, start_ms] += 1
-    for answer in answers.stored:
-        if answer.withdrawn:
-            continue
-        scale = answer.question.scale
-        empty = [0] * (scale.points + 1)
-        index = scale.index(answer.rating)
-        for segment in series_of(answer.touchpoint, answer.fields):
-            series = answer.touchpoint, answer.question.id, segment
-            vectors = [figures.totals.setdefault(series, list(empty))]
-            for window in catalog.calendar:
-                start_ms, end_ms = calendar.bounds(window, answer.time_ms)
-                key = (*series, window.name, start_ms)
-                vectors.append(figures.windows.setdefault(key, WindowTally(end_ms, list(empty))).vector)
-            for vector in vectors:
-                vector[index] += 1
-                vector[-1] += answer.linked
-    for (touchpoint, _, segment, name, start_ms), window_tally in figures.windows.items():
-        window_tally.interactions = in_windows[touchpoint, segment, name, start_ms]
+            in_windows.update((contact.touchpoint, segment, *start) for start in starts)
+    for (touchpoint, _, segment, name, start_ms), window in figures.windows.items():
+        window.interactions = in_windows[touchpoint, segment, name, start_ms]
     figures.capped = series_of.capped
     return figures
+
+
+def _add_answer(
+    answer: StoredAnswer, segments: list[str], calendar: Calendar, catalog: Catalog, figures: Figures
+) -> None:
+    scale = answer.question.scale
+    index, width = scale.index(answer.rating), scale.points + 1
+    places = [(window.name, *calendar.bounds(window, answer.time_ms)) for window in catalog.calendar]
+    for segment in segments:
+        series = answer.touchpoint, answer.question.id, segment
+        vectors = [figures.totals.get(series) or figures.totals.setdefault(series, [0] * width)]
+        for name, start_ms, end_ms in places:
+            key = (*series, name, start_ms)
+            found = figures.windows.get(key)
+            if found is None:
+                found = figures.windows[key] = WindowTally(end_ms, [0] * width)
+            vectors.append(found.vector)
+        for vector in vectors:
+            vector[index] += 1
+            vector[-1] += answer.linked
 
 
 class _Series:

@@ -41,7 +41,7 @@ def score(
     format: Annotated[  # noqa: A002 - the name of the option
         Format, typer.Option(help="table: for people. json: one line for each figure.")
     ] = Format.TABLE,
-    as_is: Annotated[
+    as_is: Annotated[  # noqa: FBT002 - the form that typer calls
         bool, typer.Option("--as-is", help="Keep the order of the rows instead of that of their times.")
     ] = False,
 ) -> None:
@@ -54,9 +54,7 @@ def score(
     print_result(figures, catalog, format, "score")
 
 
-def read_with_progress(
-    files: list[Path], mapping: FileMapping, catalog: Catalog, *, as_is: bool
-) -> Reading:
+def read_with_progress(files: list[Path], mapping: FileMapping, catalog: Catalog, *, as_is: bool) -> Reading:
     """Reads the files with a progress bar on standard error, where that is a terminal, and says what was refused."""
     console = Console(stderr=True)
     for warning in mapping_warnings(mapping, catalog):
