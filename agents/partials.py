@@ -1,0 +1,82 @@
+"""Records of the partials topic: absolute pane tallies of a source partition, and statements about its progress."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+VERSION: Final = b"\x01"
+
+RESPONSES_KIND: Final = 0
+INTERACTIONS_KIND: Final = 1
+
+SourceId = tuple[int, int]
+"""(kind, source partition)"""
+
+
+class Partial(msgspec.Struct, array_like=True, gc=False):
+    """Panes of one touchpoint as one source partition has tallied them up to ``offset``.
+
+    A pane is (width_ms, start_ms, group as bytes); it takes the place of everything that the same source said before
+    about it and about the finer panes inside it. Without a group the pane has left the retention: what was
+    counted from it stays counted, it will just not change any more.
+    """
+
+    kind: int
+    partition: int
+    offset: int
+    panes: list[tuple[int, int, bytes | None]]
+
+
+class Statement(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """How far a source partition is; ``ended`` once the end of a replay's input was read."""
+
+    kind: int
+    partition: int
+    offset: int
+    newest_ms: int | None
+    watermark_ms: int | None
+    idle: bool
+    ended: bool
+    stated_ms: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_partial = msgspec.msgpack.Decoder(Partial).decode
+_decode_statement = msgspec.msgpack.Decoder(Statement).decode
+
+
+def encode_partial(partial: Partial) -> bytes:
+    """The value of a partial record, whose key is the touchpoint."""
+    return VERSION + _encode(partial)
+
+
+def encode_statement(statement: Statement) -> bytes:
+    """The value of a statement record, whose key is empty."""
+    return VERSION + _encode(statement)
+
+
+def decode_partial(value: bytes) -> Partial:
+    """The inverse of ``encode_partial``.
+
+    Raises:
+        msgspec.MsgspecError: not a partial of this version.
+    """
+    _check_version(value)
+    return _decode_partial(value[1:])
+
+
+def decode_statement(value: bytes) -> Statement:
+    """The inverse of ``encode_statement``.
+
+    Raises:
+        msgspec.MsgspecError: not a statement of this version.
+    """
+    _check_version(value)
+    return _decode_statement(value[1:])
+
+
+def _check_version(value: bytes) -> None:
+    if value[:1] != VERSION:
+        raise msgspec.ValidationError(f"partial record of format {value[:1]!r}; this version reads {VERSION!r}")

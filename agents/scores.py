@@ -1,0 +1,327 @@
+"""The scores stage: merges the partials of all source partitions, slides and closes windows, publishes scores."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from agents.calendars import CalendarWindows
+from agents.fingerprint import Fingerprint
+from agents.merging import Change, MergedPanes
+from agents.panes import Layout, parse_series_code, series_code
+from agents.partials import SourceId, Statement, decode_partial, decode_statement
+from agents.ports import Batch, Out, Outgoing
+from agents.publishing import Publisher
+from agents.segments import KeptValues, SegmentCaps
+from agents.topics import INTERACTION_STATS, SCORES, WINDOWS
+from scoring.catalog import Catalog
+from scoring.live import LiveSums
+from scoring.watermarks import Merged, SourceState, merged_watermark
+
+END_MS: Final = 1 << 53
+"""The watermark behind everything: every source of a replay has ended."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_META: Final = b"m"
+
+Series = tuple[str, str]
+"""(touchpoint, published series code)"""
+
+
+class _Meta(msgspec.Struct, array_like=True):
+    applied: int
+    statements: list[Statement]
+    offsets: list[tuple[int, int, int]]
+    watermark_ms: int | None
+    moment_ms: int | None
+    frozen_ms: int
+    partitions: int
+    windows_published: int
+
+
+_decode_meta = msgspec.msgpack.Decoder(_Meta).decode
+
+
+class ScoreStage:
+    """The state of one partition of the partials topic: every touchpoint that hashes to it.
+
+    Args:
+        partition: of the partials topic, and of every output topic.
+        catalog: what is declared.
+        partitions: of every topic of the prefix; twice as many sources report.
+        kept: segment values to publish, where the files have said (replay).
+        keep_all: nothing leaves the retention (replay).
+    """
+
+    name = "scores"
+
+    def __init__(
+        self, partition: int, catalog: Catalog, partitions: int, *, kept: KeptValues | None = None, keep_all: bool = False
+    ) -> None:
+        layout = Layout.of(catalog, keep_all=keep_all)
+        self.partition = partition
+        self.applied = -1
+        self.watermark_ms: int | None = None
+        self.windows_published = 0
+        self._catalog = catalog
+        self._partitions = partitions
+        self._panes = MergedPanes(layout.widths, layout.origin_ms)
+        self._live: list[LiveSums[Series]] = [LiveSums(window, layout.origin_ms) for window in catalog.live]
+        self._calendars = CalendarWindows(catalog)
+        self._caps = SegmentCaps(catalog, kept)
+        self._publisher = Publisher(catalog, self._caps)
+        self._fingerprint = Fingerprint(catalog)
+        self._statements: dict[SourceId, Statement] = {}
+        self._moment_ms: int | None = None
+        self._zeros: dict[tuple[int, str, str], int] = {}
+        self._zeros_dirty: set[tuple[int, str, str]] = set()
+        self._undecodable = 0
+        self._seen: Merged | None = None
+        self._news = False
+
+    # -- the step ----------------------------------------------------------------------------------------------
+
+    def apply(self, batch: Batch) -> None:
+        """Applies the next batch of partials and statements."""
+        for record in batch.records:
+            try:
+                if record.key:
+                    touchpoint = record.key.decode()
+                    for change in self._panes.apply(touchpoint, decode_partial(record.value)):
+                        self._shift(touchpoint, change)
+                else:
+                    self._hear(decode_statement(record.value))
+            except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+                # The topic is internal: only a foreign producer can write such a record. It must not stop the scores.
+                self._undecodable += 1
+        self.applied = batch.end - 1
+        self._news = True
+
+    def _hear(self, statement: Statement) -> None:
+        source = statement.kind, statement.partition
+        held = self._statements.get(source)
+        if held is None or statement.offset >= held.offset:
+            self._statements[source] = statement
+
+    def _shift(self, touchpoint: str, change: Change) -> None:
+        raw_code, width, start_ms, delta = change
+        code = self._caps.published(touchpoint, raw_code)
+        series = touchpoint, code
+        for sums in self._live:
+            if width <= sums.window.pane_ms:  # a coarser pane was folded since it lies before this window
+                sums.add(series, start_ms, delta)
+        self._calendars.add(touchpoint, code, start_ms, delta)
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def _merged(self, now_ms: int) -> Merged:
+        """The watermark over all sources; the wall clock when all are idle; END_MS when all have ended."""
+        states = [
+            SourceState(
+                said.offset,
+                said.newest_ms,
+                END_MS if said.ended else said.watermark_ms,
+                said.idle and not said.ended,
+                said.stated_ms,
+            )
+            for said in self._statements.values()
+        ]
+        merged = merged_watermark(states, 2 * self._partitions, now_ms)
+        if not merged.all_idle:
+            return merged
+        timing = self._catalog.timing
+        watermark_ms = now_ms - timing.max_out_of_orderness_ms - timing.idle_timeout_ms
+        return Merged(watermark_ms, all_idle=True, highest_ms=max(now_ms, merged.highest_ms or 0))
+
+    def tick(self, now_ms: int, *, at_end: bool) -> None:  # noqa: ARG002 - the same port as the intakes
+        """Finds out whether time alone has moved a window."""
+        merged = self._merged(now_ms)
+        finest = min((sums.window.pane_ms for sums in self._live), default=1_000)
+        seen = self._seen
+        if seen is None or merged.all_idle != seen.all_idle:
+            self._news = True
+        elif merged.watermark_ms is not None and merged.watermark_ms // 1_000 != (seen.watermark_ms or 0) // 1_000:
+            self._news = True
+        elif (merged.highest_ms or 0) // finest != (seen.highest_ms or 0) // finest:
+            self._news = True
+
+    # -- out ---------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, now_ms: int) -> Outgoing | None:
+        """Slides and closes windows, and drains state and outputs."""
+        if not self._news:
+            return None
+        self._news = False
+        merged = self._seen = self._merged(now_ms)
+        if merged.watermark_ms is not None:
+            self.watermark_ms = max(self.watermark_ms or 0, merged.watermark_ms)
+        if merged.highest_ms is not None:
+            self._moment_ms = max(self._moment_ms or 0, merged.highest_ms)
+        self._publisher.watermark_ms = None if self.watermark_ms == END_MS else self.watermark_ms
+        self._publisher.now_ms = now_ms
+        out = Outgoing(self.applied + 1)
+        out.changelog += self._fingerprint.fresh()
+        self._publish_live(out)
+        self._publish_windows(out)
+        self._calendars.freeze(self._panes.forgotten_ms)
+        out.changelog += self._calendars.drain_gone()
+        out.changelog += self._panes.drain()
+        out.changelog += self._caps.drain()
+        out.changelog += self._drain_zeros()
+        out.changelog.append(Out(_META, b"\x01" + _encode(self._meta())))
+        out.progress = {"windows": self.windows_published}
+        return out
+
+    def _meta(self) -> _Meta:
+        offsets = [(kind, partition, offset) for (kind, partition), offset in self._panes.offsets.items()]
+        return _Meta(
+            self.applied,
+            list(self._statements.values()),
+            offsets,
+            self.watermark_ms,
+            self._moment_ms,
+            self._calendars.frozen_ms,
+            self._partitions,
+            self.windows_published,
+        )
+
+    def _publish_windows(self, out: Outgoing) -> None:
+        for revision in self._calendars.close(self.watermark_ms):
+            out.changelog.append(self._calendars.stored(revision))
+            out.send(WINDOWS, self.partition, self._publisher.window(revision))
+            self.windows_published += 1
+
+    def _publish_live(self, out: Outgoing) -> None:
+        for at, sums in enumerate(self._live):
+            if self._moment_ms is not None:
+                sums.advance(self._moment_ms)
+            if sums.end_ms is None:
+                continue
+            for touchpoint, code in sorted(self._with_questions(sums)):
+                self._publish_series(out, at, touchpoint, code)
+            sums.changed.clear()
+            self._bury(out, at)
+
+    def _with_questions(self, sums: LiveSums[Series]) -> set[Series]:
+        """The changed series, and the questions beside changed interactions."""
+        changed = set(sums.changed)
+        for touchpoint, code in sums.changed:
+            question, segment, values = parse_series_code(code)
+            if not question:
+                for name in self._catalog.questions:
+                    beside = touchpoint, series_code(name, segment, values)
+                    if beside in sums.totals:
+                        changed.add(beside)
+        return changed
+
+    def _publish_series(self, out: Outgoing, at: int, touchpoint: str, code: str) -> None:
+        sums = self._live[at]
+        question, segment, values = parse_series_code(code)
+        vector = sums.totals.get((touchpoint, code))
+        zero = at, touchpoint, code
+        if vector is not None and self._zeros.pop(zero, None) is not None:
+            self._zeros_dirty.add(zero)
+        if vector is None:
+            if zero in self._zeros or sums.end_ms is None:
+                return
+            self._zeros[zero] = sums.end_ms
+            self._zeros_dirty.add(zero)
+            vector = self._empty(question)
+        if question:
+            beside = sums.totals.get((touchpoint, series_code("", segment, values)))
+            record = self._publisher.live(sums, touchpoint, code, vector, beside[0] if beside else 0)
+            out.send(SCORES, self.partition, record)
+        else:
+            out.send(INTERACTION_STATS, self.partition, self._publisher.stats(sums, touchpoint, code, vector))
+
+    def _empty(self, question: str) -> list[int]:
+        declared = self._catalog.questions.get(question)
+        return [0] * (declared.scale.points + 1 if declared is not None else 13)
+
+    def _bury(self, out: Outgoing, at: int) -> None:
+        """Tombstones for the series that have had no answer for one more window length."""
+        sums = self._live[at]
+        size_ms, end_ms = sums.window.size_ms, sums.end_ms or 0
+        for zero in [zero for zero, since in self._zeros.items() if zero[0] == at and end_ms >= since + size_ms]:
+            _, touchpoint, code = zero
+            del self._zeros[zero]
+            self._zeros_dirty.add(zero)
+            topic = SCORES if parse_series_code(code)[0] else INTERACTION_STATS
+            out.send(topic, self.partition, Out(self._publisher.live_key(sums.window.name, touchpoint, code), None))
+
+    def _drain_zeros(self) -> list[Out]:
+        dirty, self._zeros_dirty = self._zeros_dirty, set()
+        out = []
+        for zero in sorted(dirty):
+            since = self._zeros.get(zero)
+            key = b"z" + _encode((self._live[zero[0]].window.name, *zero[1:]))
+            out.append(Out(key, None if since is None else b"\x01" + _encode(since)))
+        return out
+
+    # -- back --------------------------------------------------------------------------------------------------
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Takes one record of the changelog back."""
+        tag = key[:1]
+        if value is not None and tag != b"c" and value[:1] != b"\x01":
+            raise self._fingerprint.unknown_format(value[:1])
+        if tag == b"p":
+            self._panes.restore(key, value)
+        elif tag == b"w":
+            self._calendars.restore(key, value)
+        elif tag == b"s" and value is not None:
+            self._caps.restore(value)
+        elif tag == b"z":
+            self._restore_zero(key, value)
+        elif tag == b"c" and value is not None:
+            self._fingerprint.restore(value)
+        elif key == _META and value is not None:
+            self._restore_meta(_decode_meta(value[1:]))
+
+    def _restore_zero(self, key: bytes, value: bytes | None) -> None:
+        window, touchpoint, code = msgspec.msgpack.decode(key[1:], type=tuple[str, str, str])
+        for at, sums in enumerate(self._live):
+            if sums.window.name == window:
+                if value is None:
+                    self._zeros.pop((at, touchpoint, code), None)
+                else:
+                    self._zeros[at, touchpoint, code] = msgspec.msgpack.decode(value[1:], type=int)
+
+    def _restore_meta(self, meta: _Meta) -> None:
+        self.applied, self.watermark_ms, self._moment_ms = meta.applied, meta.watermark_ms, meta.moment_ms
+        self._statements = {(said.kind, said.partition): said for said in meta.statements}
+        self._panes.resume({(kind, partition): offset for kind, partition, offset in meta.offsets})
+        self._panes.forgotten_ms = meta.frozen_ms
+        self.windows_published = meta.windows_published
+        self._fingerprint.check_partitions(meta.partitions, self._partitions)
+
+    def resume(self) -> None:
+        """Builds the windows again from the panes; nothing of it is news."""
+        self._fingerprint.check()
+        for touchpoint, change in self._panes.tallies():
+            self._shift(touchpoint, change)
+        self._calendars.resume(self._panes.forgotten_ms)
+        for sums in self._live:
+            if self._moment_ms is not None:
+                sums.advance(self._moment_ms)
+            sums.changed.clear()
+
+    # -- for the metrics ---------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Every source has reached the end of its input, and all windows are closed."""
+        return self.watermark_ms == END_MS and not self._news
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """How much it holds."""
+        return {
+            "panes": len(self._panes),
+            "windows": len(self._calendars.sums),
+            "live_series": sum(len(sums.totals) for sums in self._live),
+            "stale_partials": self._panes.stale,
+            "undecodable_partials": self._undecodable,
+            "beyond_retention": self._calendars.beyond_retention,
+        }
