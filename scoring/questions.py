@@ -248,7 +248,7 @@ def question(
 
 
 def _metric(key: str, metric: str, scale: Scale) -> Metric:
-    if metric not in DEFAULT_BANDS:
+    if not isinstance(metric, str) or metric not in DEFAULT_BANDS:
         raise DeclarationError(f"{key}.metric", metric, "no such metric", 'Write "ces", "csat" or "nps"')
     if metric == "nps" and scale != Scale(0, 10, 10):
         raise DeclarationError(
