@@ -1,0 +1,40 @@
+"""``effortstream demo``: everything at once, with simulated customers."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option(help="End by itself after this long (default: until Ctrl-C).", min=5)
+    ] = None,
+    port: Annotated[
+        int, typer.Option(help="Port of 127.0.0.1 that scores are served on.", min=1, max=65535)
+    ] = 8080,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration file (default: effortstream.toml here).")
+    ] = None,
+    speed: Annotated[float, typer.Option(help="How fast event time runs.", min=1, max=600)] = 60.0,
+    seed: Annotated[int, typer.Option(help="A number that the customers are drawn from.", min=0)] = 1,
+) -> None:
+    """Watch an online shop: embedded broker, worker, serve, and simulated customers."""
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        # Imported now, so that a Ctrl-C during the second that it takes is an orderly end too
+        from app.demo import DemoOptions, run_demo  # noqa: PLC0415
+
+        run_demo(DemoOptions(seconds, port, config, speed, seed))
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

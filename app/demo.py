@@ -1,0 +1,296 @@
+"""The demo: an embedded broker, a worker, serve, and simulated customers of an online shop, shown in a terminal.
+
+It runs the real pipeline. Only the broker (everything in memory, no transactions) and the clock are the demo's own:
+event time begins in the past and runs fast, and the worker takes its wall time from the same clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agents.clock import FastClock, wall_ms
+from agents.topics import Topics
+from app.broker import EmbeddedBroker
+from app.config import load_config
+from app.demo_plan import (
+    HISTORY_DAYS,
+    INCIDENT_DROP,
+    Plan,
+    incident_touchpoint,
+    plan,
+    summary_window,
+)
+from app.demo_processes import Children, check_port
+from app.demo_scores import poll_scores
+from app.demo_table import ScoreBoard
+from app.demo_view import IncidentStory, Pipeline, demo_console, picture, show
+from app.processes import HOST
+from app.settings import load_settings
+from app.simulator import DAY_MS, HISTORY_CELL_MS, Incident, Simulator
+from app.simulator_places import places
+from app.simulator_producer import EventProducer
+from app.topics import create_topics
+from scoring.errors import EffortStreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from rich.console import RenderableType
+
+    from app.config import Config
+    from scoring.windows import LiveWindow
+
+TICK_S = 0.1
+FIRST_SCORES_DEADLINE_S = 180.0
+# Scores are live once they are this near to the clock: a checkpoint, a poll and some slack, times the speed.
+NEAR_WALL_S, NEAR_EVENT_S = 5.0, 60.0
+
+
+class DemoError(EffortStreamError, RuntimeError):
+    """The demo cannot run here, or got no scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the command line says.
+
+    Attributes:
+        seconds: how long the live part lasts, wall time; None is until stopped.
+        port: where serve listens, on 127.0.0.1.
+        config: the configuration file; None is effortstream.toml in the working folder.
+        speed: event seconds per wall second.
+        seed: of the simulated customers.
+    """
+
+    seconds: float | None
+    port: int
+    config: Path | None
+    speed: float
+    seed: int
+
+
+class Demo:
+    """One run of the demo.
+
+    Args:
+        options: what the command line says.
+        config: what is declared.
+        console: where the picture goes.
+
+    Attributes:
+        pipeline, story, summary: what it has come to; used for the summary.
+    """
+
+    def __init__(self, options: DemoOptions, config: Config, console: Console) -> None:
+        self._options = options
+        self._config = config
+        self._catalog = config.catalog
+        self._console = console
+        self._plan: Plan = plan(options.seconds, options.speed)
+        asked = [(place.name, one.id) for place in places(config.catalog) for one in place.questions]
+        shown, long = self._plan.shown(config.catalog), summary_window(config.catalog)
+        if shown is None or long is None or not asked:
+            raise DemoError(
+                f"{config.path} declares no live window or no question, so there is nothing to show. "
+                'Declare both, such as live = ["5m", "1h"] in its table [windows]'
+            )
+        self._window: LiveWindow = shown
+        self._summary_window: LiveWindow = long
+        self._board = ScoreBoard(config.catalog, asked)
+        self.summary = ScoreBoard(config.catalog, asked)
+        where = incident_touchpoint(config.catalog, asked)
+        self.story = None if where is None else IncidentStory(where)
+        self.pipeline = Pipeline(f"http://{HOST}:{options.port}", options.speed, seconds=self._plan.seconds)
+        self._near = False
+
+    async def run(self, folder: Path) -> None:
+        """Runs until its time is up, or cancelled; nothing that it started is left in either case.
+
+        Args:
+            folder: for the output of the processes.
+        """
+        async with AsyncExitStack() as stack:
+            errors = Console(stderr=True)
+            with errors.status("Starting the embedded broker"):
+                broker = await stack.enter_async_context(EmbeddedBroker(log=folder / "broker.log"))
+                settings = load_settings(
+                    self._config, broker=broker.address, security_protocol="PLAINTEXT", replication=1
+                )
+                await create_topics(settings, lambda _: None)
+            topics = Topics(settings.prefix, settings.group)
+            producer = await stack.enter_async_context(EventProducer(broker.address, {}, topics))
+            begin_ms = self._plan.begin_ms(wall_ms())
+            rng = np.random.default_rng(self._options.seed)
+            simulator = Simulator(self._catalog, rng, begin_ms - HISTORY_DAYS * DAY_MS)
+            await self._produce_history(simulator, producer, begin_ms, errors)
+            # The history ends where the clock starts, however long it took to produce
+            clock = FastClock(wall_ms(), begin_ms, self._plan.speed)
+            environment = {
+                "EFFORTSTREAM_CLOCK": clock.encode(),
+                "EFFORTSTREAM_SECURITY_PROTOCOL": "PLAINTEXT",
+                "EFFORTSTREAM_REPLICATION": "1",
+            }
+            children = await stack.enter_async_context(Children(folder, environment))
+            common = ["--config", str(self._config.path.resolve()), "--broker", broker.address]
+            children.start("worker", [*common, "--allow-non-transactional", "--metrics-port", "0"])
+            children.start("serve", [*common, "--host", HOST, "--port", str(self._options.port)])
+            await self._live(simulator, producer, clock, children)
+
+    async def _produce_history(
+        self, simulator: Simulator, producer: EventProducer, end_ms: int, errors: Console
+    ) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        simulator.rate = simulator.history_rate
+        begin_ms = end_ms - HISTORY_DAYS * DAY_MS
+        with Progress(*columns, console=errors, transient=True) as progress:
+            bar = progress.add_task(
+                f"Producing {HISTORY_DAYS} days of calm history", total=HISTORY_DAYS * DAY_MS
+            )
+            for batch in simulator.until(end_ms, cell_ms=HISTORY_CELL_MS):
+                await producer.send(batch)
+                progress.update(bar, completed=batch[-1].timestamp_ms - begin_ms)
+        self.pipeline.history = sum(producer.sent.values())
+        errors.print(f"{self.pipeline.history:,} events of {HISTORY_DAYS} calm days are in the topics.")
+
+    async def _live(
+        self, simulator: Simulator, producer: EventProducer, clock: FastClock, children: Children
+    ) -> None:
+        """The live part: ends when its time is up; whatever goes wrong in one of its tasks ends them all."""
+        simulator.rhythm = self._plan.rhythm
+
+        def draw() -> RenderableType:
+            return picture(self._board, self._window.name, self.story, self.pipeline, self._console)
+
+        parts: list[Coroutine[Any, Any, None]] = [
+            self._keep_time(simulator, clock),
+            self._simulate(simulator, producer, clock),
+            poll_scores(self.pipeline.address, lambda records: self._take(records, clock), self._wait_for),
+            children.watch(),
+            show(self._console, draw),
+        ]
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _keep_time(self, simulator: Simulator, clock: FastClock) -> None:
+        """Lets the incident begin and end, and returns when the time is up and every score has been seen."""
+        loop = asyncio.get_running_loop()
+        began, incident_until = loop.time(), 0.0
+        while True:
+            elapsed_s = self.pipeline.elapsed_s = loop.time() - began
+            self.pipeline.clock_ms = clock.now_ms()
+            if self.story is not None:
+                # Not before the scores are live: what is not seen rising is not seen
+                due = elapsed_s >= self._plan.incident_begin_s and self._near
+                if self.story.phase == "calm" and due:
+                    self._strike(simulator, clock, self.story)
+                    incident_until = elapsed_s + self._plan.incident_lasts_s
+                elif self.story.phase == "running" and elapsed_s >= incident_until:
+                    self.story.phase = "over"
+            if self._plan.seconds is not None and elapsed_s >= self._plan.seconds and self._board.scored:
+                return
+            if elapsed_s >= FIRST_SCORES_DEADLINE_S and not self._board.scored:
+                raise DemoError(
+                    f"No scores after {FIRST_SCORES_DEADLINE_S:.0f} s: the demo still waits for "
+                    f"{self.pipeline.waiting_for}. Look into the logs of worker and serve"
+                )
+            await asyncio.sleep(TICK_S)
+
+    def _strike(self, simulator: Simulator, clock: FastClock, story: IncidentStory) -> None:
+        now_ms = clock.now_ms()
+        pace = 1.0 if now_ms >= wall_ms() else self._plan.speed
+        until_ms = now_ms + round(self._plan.incident_lasts_s * pace * 1000)
+        simulator.begin(Incident(story.touchpoint, now_ms, until_ms, INCIDENT_DROP))
+        story.phase = "running"
+
+    async def _simulate(self, simulator: Simulator, producer: EventProducer, clock: FastClock) -> None:
+        while True:
+            now_ms = clock.now_ms()
+            simulator.rate = self._plan.rate(present=now_ms >= wall_ms())
+            for batch in simulator.until(now_ms):
+                await producer.send(batch)
+            self.pipeline.live = sum(producer.sent.values()) - self.pipeline.history
+            await asyncio.sleep(TICK_S)
+
+    def _wait_for(self, what: str) -> None:
+        self.pipeline.waiting_for = what
+
+    def _take(self, records: list[dict[str, Any]], clock: FastClock) -> None:
+        self._board.take(record for record in records if record["window"] == self._window.name)
+        self.summary.take(record for record in records if record["window"] == self._summary_window.name)
+        if not self._board.scored:
+            self.pipeline.waiting_for = "the first scores"
+            return
+        self.pipeline.waiting_for = None
+        watermark_ms = self._board.watermark_ms
+        slack_ms = (NEAR_WALL_S * self._plan.speed + NEAR_EVENT_S) * 1000
+        self._near = watermark_ms is not None and clock.now_ms() - watermark_ms < slack_ms
+        if self.story is not None and self._near:
+            self.story.observe(self._board.effort_at(self.story.touchpoint))
+
+    def conclude(self) -> None:
+        """Prints what the demo has come to, on standard output."""
+        out = demo_console()
+        pipeline = self.pipeline
+        if self.summary.scored:
+            out.print(f"Scores of every touchpoint at the end (window {self._summary_window.name}):")
+            out.print(self.summary.table(self._summary_window.name, out.width))
+        told = self.story.told() if self.story else None
+        if told:
+            out.print(f"{told} (window {self._window.name})")
+        out.print(
+            f"{pipeline.live:,} events live in {pipeline.elapsed_s:.0f} s, "
+            f"after {pipeline.history:,} of {HISTORY_DAYS} days of history."
+        )
+
+
+async def _until_stopped(demo: Demo, folder: Path) -> None:
+    """Runs the demo until it ends, or until SIGINT or SIGTERM; both are orderly ends."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    work = asyncio.create_task(demo.run(folder))
+    stop = asyncio.create_task(stopped.wait())
+    await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not work.done():
+        # Once: what stops the processes must not be cancelled in its turn by a second Ctrl-C
+        work.cancel()
+    with suppress(asyncio.CancelledError):
+        await work
+
+
+def run_demo(options: DemoOptions) -> None:
+    """Runs the demo and prints its summary.
+
+    Raises:
+        EffortStreamError: it cannot run, or one of its processes ended; their output is kept then.
+    """
+    config = load_config(options.config)
+    check_port(options.port)
+    demo = Demo(options, config, demo_console())
+    folder = Path(tempfile.mkdtemp(prefix="effortstream-demo-"))
+    asyncio.run(_until_stopped(demo, folder))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Everything has stopped; who asks for it now need not lose the summary
+        signal.signal(number, signal.SIG_IGN)
+    shutil.rmtree(folder, ignore_errors=True)
+    demo.conclude()
