@@ -238,8 +238,8 @@ def sparkline(figures: Iterable[float], low: float, high: float, width: int = SP
     Example:
         >>> sparkline([0, 50, 100], 0, 100)
         '▁▅█'
-        >>> sparkline([50, 50.2], 0, 100)
-        '▄▄'
+        >>> sparkline([50, 51, 50], 0, 100)
+        '▄▅▄'
     """
     last = list(figures)[-width:]
     if not last:
