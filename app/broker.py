@@ -20,6 +20,7 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -117,7 +118,7 @@ async def wait_for_broker(
         if left_s <= pause_s:
             raise BrokerUnavailable(
                 f"No Kafka broker answers at {address}: "
-                f"tried for {time.monotonic() - begun:.0f} s, last cause: {cause}. "
+                f"tried for {time.monotonic() - begun:.1f} s, last cause: {cause}. "
                 "Check the address (--broker HOST:PORT), that the broker runs and is reachable from here, "
                 "and the security settings; `effortstream demo` needs no broker of your own"
             )
@@ -138,8 +139,8 @@ def _split(address: str) -> tuple[str, int]:
 def _cause(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return str(error.strerror)
+    if isinstance(error, OSError) and error.errno and not isinstance(error, (socket.gaierror, ssl.SSLError)):
+        return os.strerror(error.errno)  # asyncio's own text leaves out why
     return str(error) or type(error).__name__
 
 
@@ -162,8 +163,9 @@ class EmbeddedBroker:
 
     def __init__(self, port: int = 0, log: Path | None = None, deadline_s: float = START_DEADLINE_S) -> None:
         self._wanted_port, self._port, self._deadline_s = port, port, deadline_s
-        self._folder = None if log else Path(tempfile.mkdtemp(prefix="effortstream-"))
-        self.log = log or Path(self._folder or ".") / "broker.log"
+        self._name = f"effortstream-{uuid.uuid4().hex}"
+        self._folder = None if log else Path(tempfile.gettempdir()) / self._name
+        self.log = log or Path(tempfile.gettempdir()) / self._name / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -218,24 +220,22 @@ class EmbeddedBroker:
             try:
                 probe.bind((HOST, self._wanted_port))
             except OSError as error:
-                self._remove_log()
                 raise BrokerError(
                     f"Port {self._wanted_port} of {HOST} cannot be used for the embedded broker: {error.strerror}. "
-                    f"Stop what listens there, or choose another port (its output would go to {self.log})"
+                    "Stop what listens there, or choose another port"
                 ) from error
 
     async def _start(self, binary: str) -> None:
         self._port = self._wanted_port or free_port()
-        # Another broker on this port would answer as well: ours is known by the name of its cluster
-        name = f"effortstream-{uuid.uuid4().hex}"
-        process = self._process = self._spawn(binary, name)
+        process = self._process = self._spawn(binary)
         deadline = time.monotonic() + self._deadline_s
         cause = "no answer in time"
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise self._error(f"stopped by itself (status {process.returncode}) before it answered")
             try:
-                if await cluster_id(self.address, {}, timeout_s=1.0) == name:
+                # Another broker on this port would answer as well: ours is known by the name of its cluster
+                if await cluster_id(self.address, {}, timeout_s=1.0) == self._name:
                     return
                 cause = "another broker answers on its port"
             except (OSError, KafkaError) as error:
@@ -243,9 +243,9 @@ class EmbeddedBroker:
             await asyncio.sleep(POLL_S)
         raise self._error(f"did not answer within {self._deadline_s:.0f} s ({cause})")
 
-    def _spawn(self, binary: str, name: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, binary: str) -> subprocess.Popen[bytes]:
         url = f"tcp://{self.address}"
-        command = [binary, "broker", "--cluster-id", name, "--listener-url", url]
+        command = [binary, "broker", "--cluster-id", self._name, "--listener-url", url]
         command += ["--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
         # Nothing of our environment: it would take over STORAGE_ENGINE, LISTENER_URL and the like from there
         environment = {"PATH": os.environ.get("PATH", ""), "NO_COLOR": "1"}

@@ -99,15 +99,14 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicO
     before = await _partitions(admin)
     _check_partitions(before, wanted, settings.partitions)
     missing = [name for name in wanted if name not in before]
+    created: set[str] = set()
     if missing:
-        await _request(admin, settings, {name: wanted[name] for name in missing})
+        created = await _request(admin, settings, {name: wanted[name] for name in missing})
         # Another process may have made some of them in the meantime, so they are checked as well
         _check_partitions(await _visible(admin, missing), wanted, settings.partitions)
-    differences = await _differences(admin, {name: wanted[name] for name in wanted if name in before})
+    differences = await _differences(admin, {name: wanted[name] for name in wanted if name not in created})
     return [
-        TopicOutcome(
-            name, name not in before, settings.partitions, spec.settings(), differences.get(name, ())
-        )
+        TopicOutcome(name, name in created, settings.partitions, spec.settings(), differences.get(name, ()))
         for name, spec in wanted.items()
     ]
 
@@ -132,16 +131,22 @@ def _check_partitions(found: Mapping[str, int], wanted: Mapping[str, TopicSpec],
         )
 
 
-async def _request(admin: AIOKafkaAdminClient, settings: Settings, missing: Mapping[str, TopicSpec]) -> None:
+async def _request(
+    admin: AIOKafkaAdminClient, settings: Settings, missing: Mapping[str, TopicSpec]
+) -> set[str]:
+    """Asks the broker to create topics; those that it created, without the ones that had come into being."""
     answer = await admin.create_topics(
         [
             NewTopic(name, settings.partitions, settings.replication, topic_configs=spec.settings())
             for name, spec in missing.items()
         ]
     )
+    created: set[str] = set()
     refused: dict[tuple[str, str], list[str]] = {}
     for name, code, *message in answer.topic_errors:
-        if code not in {0, _ALREADY_EXISTS}:
+        if code == 0:
+            created.add(name)
+        elif code != _ALREADY_EXISTS:
             kind = for_code(code)
             cause = (message and message[0]) or kind.description
             refused.setdefault((kind.__name__, str(cause)), []).append(name)
@@ -153,6 +158,7 @@ async def _request(admin: AIOKafkaAdminClient, settings: Settings, missing: Mapp
                 for (kind, cause), names in refused.items()
             )
         )
+    return created
 
 
 async def _visible(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +11,14 @@ from typing import Annotated
 import structlog
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.config import load_config
 from app.logs import configure_logging
 from app.settings import load_settings
 from app.topics import TopicOutcome, create_topics
 
+WIDTH_PIPED = 160
 _LOG = structlog.stdlib.get_logger("app.cli.topics")
 
 topics = typer.Typer(help="The topics of a deployment.", no_args_is_help=True, add_completion=False)
@@ -43,13 +45,12 @@ def create(
     configure_logging(settings)
     with Console(stderr=True).status(f"Creating topics at {settings.broker}"):
         outcomes = asyncio.run(create_topics(settings, _LOG.warning))
-    console = Console()
-    # In a file or a pipe nothing is cut off at the width of a terminal
-    console.print(_table(outcomes), soft_wrap=not console.is_terminal)
+    # A file or a pipe has no width that names would have to be broken for
+    Console(width=None if sys.stdout.isatty() else WIDTH_PIPED).print(_table(outcomes))
 
 
 def _table(outcomes: Iterable[TopicOutcome]) -> Table:
-    table = Table("topic", "partitions", "settings", "done", title="Topics")
+    table = Table(Column("topic", overflow="fold"), "partitions", "settings", "done", title="Topics")
     for outcome in outcomes:
         settings = "\n".join(f"{key} = {value}" for key, value in outcome.settings.items())
         done = "created" if outcome.created else "exists"

@@ -1,0 +1,365 @@
+"""The brokers that everything else is tested on: the embedded one, Apache Kafka, and creating topics on both."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import UnknownError
+
+from agents.topics import PUBLIC
+from app.broker import BrokerError, BrokerUnavailable, EmbeddedBroker, cluster_id, wait_for_broker
+from app.processes import free_port
+from app.settings import Settings, load_settings
+from app.topics import CHANGELOG_STAGES, TopicError, create_topics
+
+DEADLINE_S = 20.0
+
+
+def ignore(_: str) -> None:
+    """For callers who do not care about retries."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for a condition, with a deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> str:
+    """The address of each broker in turn."""
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
+def settings_at(address: str, **overrides: object) -> Settings:
+    """Settings with topics of their own."""
+    name = uuid.uuid4().hex[:8]
+    given = {"broker": address, "prefix": f"t{name}.", "group": f"g{name}"} | overrides
+    return load_settings(None, **given)
+
+
+async def make_topic(admin: AIOKafkaAdminClient, name: str, partitions: int = 1, **settings: str) -> None:
+    """Creates a topic and waits until it is in the metadata, which follows a little later."""
+    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
+    async with asyncio.timeout(DEADLINE_S):
+        while name not in await admin.list_topics():
+            await asyncio.sleep(0.02)
+
+
+class TestEmbeddedBroker:
+    @pytest.mark.asyncio
+    async def test_it_answers_inside_its_block_and_is_gone_after_it(self, tmp_path: Path) -> None:
+        """Inside the block it answers metadata requests; after it there is no process, and the log is kept."""
+        async with EmbeddedBroker(log=tmp_path / "logs" / "broker.log") as broker:
+            pid = broker.pid
+            assert pid is not None
+            assert (await cluster_id(broker.address, {})).startswith("effortstream-")
+        assert broker.pid is None
+        assert not is_running(pid)
+        assert "listening on" in broker.log.read_text(encoding="utf-8")
+        with pytest.raises(ConnectionError):
+            await cluster_id(broker.address, {})
+
+    @pytest.mark.asyncio
+    async def test_it_is_stopped_when_the_block_fails(self) -> None:
+        """An error inside the block comes out as it is, and the process is gone."""
+        broker, pids = EmbeddedBroker(), []
+
+        async def run() -> None:
+            async with broker:
+                pids.append(broker.pid)
+                raise KeyError("ours")
+
+        with pytest.raises(KeyError, match="ours"):
+            await run()
+        assert not is_running(pids[0])
+        assert not broker.log.exists()
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("started", [False, True], ids=["while it starts", "while it runs"])
+    async def test_it_is_stopped_when_its_task_is_cancelled(self, *, started: bool) -> None:
+        """A cancelled task leaves no process behind, at whatever moment it is cancelled."""
+        broker = EmbeddedBroker()
+        inside = asyncio.Event()
+
+        async def run() -> None:
+            async with broker:
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(run())
+        if started:
+            await inside.wait()
+        await until(lambda: broker.pid is not None)
+        pid = broker.pid or 0
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not is_running(pid)
+
+    @pytest.mark.asyncio
+    async def test_a_taken_port_is_named_with_the_remedy(self) -> None:
+        """A port that somebody else listens on is refused in one sentence, before anything is started."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(BrokerError, match=rf"Port {port} .* already in use.*another port"):
+                async with EmbeddedBroker(port):
+                    pass
+
+    @pytest.mark.asyncio
+    async def test_a_broker_that_dies_at_once_is_reported_with_its_last_words(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The message holds the end of the output and the name of the log file."""
+        program = tmp_path / "program"
+        program.write_text("#!/bin/sh\necho 'no room left'\nexit 3\n", encoding="utf-8")
+        program.chmod(0o755)
+        monkeypatch.setenv("CALF_TANSU_BIN", str(program))
+        log = tmp_path / "broker.log"
+        with pytest.raises(BrokerError) as raised:
+            async with EmbeddedBroker(log=log):
+                pass
+        assert "status 3" in str(raised.value)
+        assert "no room left" in str(raised.value)
+        assert str(log) in str(raised.value)
+
+    @pytest.mark.asyncio
+    async def test_a_broker_that_does_not_answer_is_given_up_and_stopped(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After the deadline the process is killed, and the message says why."""
+        program, pid_file = tmp_path / "program", tmp_path / "pid"
+        program.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nexec tail -f /dev/null\n", encoding="utf-8")
+        program.chmod(0o755)
+        monkeypatch.setenv("CALF_TANSU_BIN", str(program))
+        with pytest.raises(BrokerError, match="did not answer within"):
+            async with EmbeddedBroker(log=tmp_path / "broker.log", deadline_s=0.5):
+                pass
+        assert not is_running(int(pid_file.read_text(encoding="utf-8")))
+
+    @pytest.mark.asyncio
+    async def test_a_missing_program_is_an_error_with_a_remedy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where there is no binary for this system the user is told what else to do."""
+        monkeypatch.setenv("CALF_TANSU_BIN", "/nowhere/tansu")
+        with pytest.raises(BrokerError, match="--broker HOST:PORT"):
+            async with EmbeddedBroker():
+                pass
+
+    @pytest.mark.asyncio
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+    async def test_it_dies_with_a_program_that_is_killed(self, tmp_path: Path) -> None:
+        """A program that gets kill -9 cannot stop anything any more, and yet no broker stays behind."""
+        program = (
+            "import asyncio, pathlib\n"
+            "from app.broker import EmbeddedBroker\n"
+            "async def run():\n"
+            f"    async with EmbeddedBroker(log=pathlib.Path({str(tmp_path / 'log')!r})) as broker:\n"
+            "        print(broker.pid, flush=True)\n"
+            "        await asyncio.Event().wait()\n"
+            "asyncio.run(run())\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            assert is_running(pid)
+            parent.send_signal(signal.SIGKILL)
+        await until(lambda: not is_running(pid))
+
+    @pytest.mark.embedded
+    @pytest.mark.asyncio
+    async def test_its_limits_are_the_ones_that_the_code_allows_for(self, embedded: str) -> None:
+        """Times and headers are kept, LogAppendTime is not done, end_offsets is low and the high watermark is right."""
+        topic = TopicPartition(f"limits-{uuid.uuid4().hex}", 0)
+        admin = AIOKafkaAdminClient(bootstrap_servers=embedded)
+        await admin.start()
+        await make_topic(admin, topic.topic, **{"message.timestamp.type": "LogAppendTime"})
+        await admin.close()
+        producer = AIOKafkaProducer(bootstrap_servers=embedded)
+        await producer.start()
+        batch = producer.create_batch()
+        for number in range(10):
+            batch.append(
+                key=b"k", value=b"%d" % number, timestamp=1_000_000_000_000, headers=[("ce_id", b"1")]
+            )
+        await (await producer.send_batch(batch, topic.topic, partition=0))
+        await producer.stop()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=embedded, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
+        await consumer.start()
+        consumer.assign([topic])
+        records = []
+        async with asyncio.timeout(DEADLINE_S):
+            while len(records) < 10:
+                for fetched in (await consumer.getmany(timeout_ms=500)).values():
+                    records += fetched
+        end, highwater = (await consumer.end_offsets([topic]))[topic], consumer.highwater(topic)
+        await consumer.stop()
+        assert {(record.timestamp, record.headers) for record in records} == {
+            (1_000_000_000_000, (("ce_id", b"1"),))
+        }
+        assert (end, highwater) == (1, 10)
+
+    @pytest.mark.embedded
+    @pytest.mark.asyncio
+    async def test_it_refuses_transactions(self, embedded: str) -> None:
+        """That is how a program can tell it from a broker that has them."""
+        producer = AIOKafkaProducer(bootstrap_servers=embedded, transactional_id="t")
+        with pytest.raises(UnknownError):
+            await producer.start()
+        await producer.stop()
+
+
+class TestWaiting:
+    @pytest.mark.asyncio
+    async def test_a_broker_that_comes_later_is_found(self) -> None:
+        """While nobody listens it is tried again, each failure is told, and the first answer ends the wait."""
+        port, told = free_port(), []
+        wait = asyncio.create_task(wait_for_broker(f"127.0.0.1:{port}", DEADLINE_S, {}, told.append))
+        await until(lambda: bool(told))
+        async with EmbeddedBroker(port):
+            await wait
+        assert "does not answer yet (" in told[0]
+        assert str(port) in told[0]
+
+    @pytest.mark.asyncio
+    async def test_no_broker_is_an_error_with_address_time_cause_and_remedy(self) -> None:
+        """The message says where, how long, why and what to do."""
+        address = f"127.0.0.1:{free_port()}"
+        begun = time.monotonic()
+        with pytest.raises(BrokerUnavailable) as raised:
+            await wait_for_broker(address, 0.5, {}, ignore)
+        assert time.monotonic() - begun < 5
+        for part in (address, "tried for", "refused", "--broker HOST:PORT"):
+            assert part in str(raised.value)
+        assert isinstance(raised.value, ConnectionError)
+
+    @pytest.mark.asyncio
+    async def test_a_listener_that_is_no_broker_does_not_count(self) -> None:
+        """A port that accepts connections and says nothing is no broker."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            with pytest.raises(BrokerUnavailable, match="no answer in time"):
+                await wait_for_broker(f"127.0.0.1:{other.getsockname()[1]}", 0.5, {}, ignore)
+
+    @pytest.mark.embedded
+    @pytest.mark.asyncio
+    async def test_one_living_address_of_several_is_enough(self, embedded: str) -> None:
+        """The dead ones of a list are passed over."""
+        await wait_for_broker(f"127.0.0.1:{free_port()}, {embedded}", DEADLINE_S, {}, ignore)
+
+
+class TestApacheKafka:
+    @pytest.mark.kafka
+    @pytest.mark.asyncio
+    async def test_it_has_transactions(self, kafka: str) -> None:
+        """Readers of committed records see what was committed and nothing of what was aborted."""
+        topic = TopicPartition(f"transactions-{uuid.uuid4().hex}", 0)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        await make_topic(admin, topic.topic)
+        await admin.close()
+        producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic.topic)
+        await producer.start()
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic.topic, b"aborted", partition=0)
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send_and_wait(topic.topic, b"committed", partition=0)
+        await producer.stop()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
+        await consumer.start()
+        consumer.assign([topic])
+        async with asyncio.timeout(DEADLINE_S):
+            record = await consumer.getone()
+        end = (await consumer.end_offsets([topic]))[topic]
+        await consumer.stop()
+        assert record.value == b"committed"
+        assert end == 4  # two records and the two markers of their transactions
+
+
+class TestCreatingTopics:
+    @pytest.mark.embedded
+    @pytest.mark.asyncio
+    async def test_all_are_created_once_and_then_left_alone(self, broker: str) -> None:
+        """The first run creates every topic with its settings, the second finds them all as they should be."""
+        settings = settings_at(broker, partitions=3)
+        first = await create_topics(settings, ignore)
+        second = await create_topics(settings, ignore)
+        assert len(first) == len(PUBLIC) + len(CHANGELOG_STAGES)
+        assert all(outcome.created for outcome in first)
+        assert not any(outcome.created or outcome.differences for outcome in second)
+        assert [outcome.name for outcome in second] == [outcome.name for outcome in first]
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+        await admin.start()
+        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        await admin.close()
+        assert {found[outcome.name] for outcome in first} == {3}
+        assert found.keys() >= {f"{settings.prefix}windows.v1", f"{settings.group}-scores-changelog"}
+
+    @pytest.mark.embedded
+    @pytest.mark.asyncio
+    async def test_another_number_of_partitions_is_refused_before_anything_is_created(
+        self, broker: str
+    ) -> None:
+        """The error names topic, both numbers and the remedy; no topic was made."""
+        settings = settings_at(broker, partitions=3)
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+        await admin.start()
+        await make_topic(admin, f"{settings.prefix}scores.v1", partitions=2)
+        with pytest.raises(TopicError, match=r"3 partitions, but .*scores\.v1 has 2.*--partitions"):
+            await create_topics(settings, ignore)
+        mine = [name for name in await admin.list_topics() if name.startswith(settings.prefix)]
+        await admin.close()
+        assert mine == [f"{settings.prefix}scores.v1"]
+
+    @pytest.mark.kafka
+    @pytest.mark.asyncio
+    async def test_other_settings_of_an_existing_topic_are_told_and_left_alone(self, kafka: str) -> None:
+        """A topic that somebody made with CreateTime is reported with both values."""
+        settings = settings_at(kafka, partitions=1)
+        name = f"{settings.prefix}responses.v1"
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        await make_topic(admin, name)
+        await admin.close()
+        outcomes = {outcome.name: outcome for outcome in await create_topics(settings, ignore)}
+        assert outcomes.pop(name).differences == (
+            "message.timestamp.type = CreateTime, expected LogAppendTime",
+        )
+        assert all(outcome.created for outcome in outcomes.values())
+
+    @pytest.mark.kafka
+    @pytest.mark.asyncio
+    async def test_too_many_copies_are_refused_with_the_remedy(self, kafka: str) -> None:
+        """One broker cannot hold nine copies, and the message says which option to change."""
+        with pytest.raises(TopicError, match="--replication"):
+            await create_topics(settings_at(kafka, replication=9), ignore)
