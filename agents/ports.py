@@ -78,9 +78,10 @@ class Outgoing:
         self.sends.setdefault((topic, partition), []).append(record)
 
     @property
-    def records(self) -> int:
-        """How many records it writes."""
-        return len(self.changelog) + sum(map(len, self.sends.values()))
+    def size_bytes(self) -> int:
+        """Bytes of the keys and values that it writes."""
+        lots = [self.changelog, *self.sends.values()]
+        return sum(len(record.key or b"") + len(record.value or b"") for lot in lots for record in lot)
 
 
 class Stage(Protocol):
@@ -101,6 +102,9 @@ class Stage(Protocol):
 
     def tick(self, now_ms: int, *, at_end: bool) -> None:
         """Lets time pass: the only thing that a stage does without news."""
+
+    def progress(self) -> dict[str, int]:
+        """What has been counted so far, since the beginning of the state."""
 
     def checkpoint(self, now_ms: int) -> Outgoing | None:
         """Drains what changed since the last call; None without news."""

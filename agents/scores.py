@@ -170,8 +170,12 @@ class ScoreStage:
         out.changelog += self._caps.drain()
         out.changelog += self._drain_zeros()
         out.changelog.append(Out(_META, b"\x01" + _encode(self._meta())))
-        out.progress = {"windows": self.windows_published}
+        out.progress = self.progress()
         return out
+
+    def progress(self) -> dict[str, int]:
+        """Calendar windows published so far."""
+        return {"windows": self.windows_published}
 
     def _meta(self) -> _Meta:
         offsets = [(kind, partition, offset) for (kind, partition), offset in self._panes.offsets.items()]

@@ -34,7 +34,7 @@ END_OF_INPUT: Final = b"effortstream:end-of-input"
 """Value of the record that replay puts behind the last one of each partition; taken nowhere else."""
 
 _DEAD_LETTER_BYTES: Final = 64 << 10
-_PARTIAL_PANES: Final = 256
+_PARTIAL_BYTES: Final = 256 << 10
 _STATEMENT_EVERY_MS: Final = 1_000
 _IDLE_STATEMENT_EVERY_MS: Final = 10_000
 _PARTITIONS_AT_FULL_RATE: Final = 16
@@ -208,7 +208,7 @@ class SourceStage:
         if self.newest_ms is not None:
             self._panes.fold(self.newest_ms)
             self._age_ledger()
-        out = Outgoing(self.applied + 1, progress=self.counts.copy())
+        out = Outgoing(self.applied + 1, progress=self.progress())
         out.changelog += self._fingerprint.fresh()
         self._drain_panes(out)
         for number, raw in self._profiles.drain():
@@ -229,6 +229,7 @@ class SourceStage:
         coarsest = self._panes.layout.widths[-1]
         for touchpoint, keys in groups_by_touchpoint(self._panes.drain()):
             panes: list[tuple[int, int, bytes | None]] = []
+            size = 0
             for key in keys:
                 group = groups.get(key)
                 raw = None if group is None else encode_group(group)
@@ -236,10 +237,17 @@ class SourceStage:
                 # A fine pane that is gone was folded: its coarse pane says so. Only the end of a coarse one is told.
                 if raw is not None or key[1] == coarsest:
                     panes.append((key[1], key[2], raw))
-            partition = touchpoint_partition(touchpoint, self._intake.partitions)
-            for begin in range(0, len(panes), _PARTIAL_PANES):
-                partial = Partial(self.kind, self.partition, self.applied, panes[begin : begin + _PARTIAL_PANES])
-                out.send(PARTIALS, partition, Out(touchpoint.encode(), encode_partial(partial)))
+                    size += len(raw or b"") + 16
+                if size > _PARTIAL_BYTES:
+                    self._send_partial(out, touchpoint, panes)
+                    panes, size = [], 0
+            if panes:
+                self._send_partial(out, touchpoint, panes)
+
+    def _send_partial(self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes | None]]) -> None:
+        partial = Partial(self.kind, self.partition, self.applied, panes)
+        partition = touchpoint_partition(touchpoint, self._intake.partitions)
+        out.send(PARTIALS, partition, Out(touchpoint.encode(), encode_partial(partial)))
 
     def _drain_ledger(self, out: Outgoing) -> None:
         for number, newest_ms, block in self._ledger.drain():
@@ -325,6 +333,10 @@ class SourceStage:
         self._fingerprint.check()
         self._panes.resume(self.newest_ms)
         self._age_ledger()
+
+    def progress(self) -> dict[str, int]:
+        """Outcomes counted so far."""
+        return self.counts.copy()
 
     # -- for the metrics ---------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def deployment_topics(prefix: str, group: str) -> dict[str, TopicSpec]:
     """Every topic of a deployment by its full name: the public ones and the changelogs of the group."""
     topics = Topics(prefix, group)
     changelogs = [topics.changelog(stage) for stage in CHANGELOG_STAGES]
-    return {topics(spec): spec for spec in PUBLIC} | {spec.name: spec for spec in changelogs}
+    return {topics(spec): spec for spec in (*PUBLIC, *changelogs)}
 
 
 async def create_topics(settings: Settings, on_retry: Callable[[str], None]) -> list[TopicOutcome]:

@@ -323,7 +323,7 @@ class TestCreatingTopics:
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         await admin.close()
         assert {found[outcome.name] for outcome in first} == {3}
-        assert found.keys() >= {f"{settings.prefix}windows.v1", f"{settings.group}-scores-changelog"}
+        assert found.keys() >= {f"{settings.prefix}windows.v1", f"{settings.prefix}{settings.group}-scores-changelog"}
 
     @pytest.mark.embedded
     @pytest.mark.asyncio
