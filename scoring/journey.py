@@ -35,6 +35,6 @@ def stage_effort(pairs: Iterable[tuple[int, float | None]]) -> float | None:
         >>> stage_effort([]) is None
         True
     """
-    stated = [(n, index) for n, index in pairs if index is not None and n > 0]
+    stated = [(n, index) for n, index in pairs if index is not None]
     answers = sum(n for n, _ in stated)
     return fsum(n * index for n, index in stated) / answers if answers else None

@@ -165,15 +165,9 @@ def _day_bounds(timezone: str, hour_ms: int) -> tuple[int, int]:
 
 
 def _day_start_ms(zone: ZoneInfo, day: date) -> int:
-    """The first instant whose local date is this day or, where the calendar skips the day, a later one."""
-    midnight = datetime.combine(day, time(), zone)
-    before_s, after_s = (int(midnight.replace(fold=fold).timestamp()) for fold in (0, 1))
-    # Midnight exists once (equal) or twice (fold 0 is the first); after_s < before_s means that it was
-    # skipped, and the clock change lies between the two readings.
-    while after_s < before_s:
-        middle_s = (after_s + before_s) // 2
-        if datetime.fromtimestamp(middle_s, zone).date() < day:
-            after_s = middle_s + 1
-        else:
-            before_s = middle_s
-    return before_s * 1000
+    """The first instant whose local date is this day or, where the calendar skips the day, a later one.
+
+    Fold 0 is the first of two midnights. Of a skipped midnight it is the clock change itself, since no zone has
+    skipped one since 1970 by a change that began before it.
+    """
+    return int(datetime.combine(day, time(), zone).timestamp()) * 1000

@@ -136,6 +136,7 @@ def test_a_day_starts_when_its_date_first_shows(zone: str, time_ms: int) -> None
         ("Pacific/Apia", "2011-12-29T12:00-10:00", "2011-12-29T00:00-10:00", 24),  # 30 December is skipped
         ("Pacific/Apia", "2011-12-31T12:00+14:00", "2011-12-31T00:00+14:00", 24),
         ("America/St_Johns", "2010-11-07T12:00-03:30", "2010-11-07T00:00-02:30", 25),  # 00:01 back to 23:01
+        ("America/St_Johns", "1988-10-29T23:30-03:30", "1988-10-30T00:00-01:30", 26),  # two hours at 00:01
         (
             "America/St_Johns",
             "2010-11-06T23:30-03:30",
