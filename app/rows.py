@@ -167,13 +167,18 @@ class _FileReader:
 
 
 def _check_columns(file: CsvFile, mapping: FileMapping) -> None:
-    problems = []
+    problems: list[Problem] = []
+    listed = ""
     for column, key in mapping.columns.items():
         found = file.header.count(column)
         if found == 0:
             problem, remedy = f"{file.path} has no such column", nearest(column, filter(None, file.header))
+            if remedy == listed:
+                remedy = "See above for its columns"
+            elif remedy.startswith("Known"):
+                listed = remedy  # a header of 50 names is read once
         elif found > 1:
-            problem, remedy = f"{file.path} has {found} columns of this name", "Rename all but one of them."
+            problem, remedy = f"{file.path} has {found} columns of this name", "Rename all but one of them"
         else:
             continue
         problems.append(Problem(str(mapping.path), key, column, problem, remedy))

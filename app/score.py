@@ -8,14 +8,14 @@ compared with.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agents.events import Answer, Checks, Contact, Refusal, read_interaction, read_response
 from app.cells import FileMapping
 from app.figures import EVERYBODY, Figures, InteractionSummary, Summary, WindowTally, segment_key
 from app.kept import Carrier, KeptSegments, carried, kept_values, published
-from app.rows import Reading
+from app.rows import Event, Reading, Refused
 from scoring.catalog import Catalog
 from scoring.questions import Question
 from scoring.tallies import add
@@ -136,25 +136,33 @@ class Contacts:
         return outcome
 
 
-def score_files(reading: Reading, mapping: FileMapping, catalog: Catalog) -> Figures:
+def score_files(
+    reading: Reading,
+    mapping: FileMapping,
+    catalog: Catalog,
+    on_refused: Callable[[Refused], None] = lambda _: None,
+) -> Figures:
     """The figures of everything that was read.
 
     Args:
         reading: events in the order in which they count.
         mapping: what they were made by.
         catalog: what they are counted by.
+        on_refused: told of each row that is refused, those of ``reading`` first.
     """
     checks = Checks.for_files(catalog)
     answers, contacts = Answers(catalog.timing.horizon_ms), Contacts(catalog.timing.horizon_ms)
     refused = {"responses": Counter[str](), "interactions": Counter[str]()}
-    for refusal in reading.refused:
-        refused[refusal.topic][refusal.reason] += 1
+    for row in reading.refused:
+        refused[row.topic][row.reason] += 1
+        on_refused(row)
     carriers: list[Carrier] = []
     for event in reading.events:
         read = read_response if event.topic == "responses" else read_interaction
         record = read(event.value, event.timestamp_ms, checks)
         if isinstance(record, Refusal):
             refused[event.topic][record.reason] += 1
+            on_refused(refused_event(event, record))
             continue
         if record.touchpoint is not None:
             carriers.append((event.timestamp_ms, record.touchpoint, record.fields))
@@ -170,6 +178,12 @@ def score_files(reading: Reading, mapping: FileMapping, catalog: Catalog) -> Fig
             reading.rows * len(mapping.interactions), made["accepted"], made["duplicates"], dict(lost)
         )
     return figures
+
+
+def refused_event(event: Event, refusal: Refusal) -> Refused:
+    """An event that the checks refuse, with the line that it comes from."""
+    detail = f"{event.file}, line {event.line}: {refusal.detail}"
+    return Refused(event.topic, refusal.reason, detail, event.value, event.file, event.line)
 
 
 def tally(answers: Answers, contacts: Contacts, kept: KeptSegments, catalog: Catalog) -> Figures:

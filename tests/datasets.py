@@ -1,5 +1,7 @@
 """Data for tests: the shared real files where they exist, else generated ones of the same shape, seeded."""
 
+# ruff: noqa: S311 - seeded data for tests
+
 from __future__ import annotations
 
 import csv
@@ -71,7 +73,9 @@ def write_call_centre(path: Path, *, calls: int = 5000, seed: int = 1) -> Path:
     """A file like call_centre.csv: calls in order of time over 90 days, one in five of them not answered."""
     rng = random.Random(seed)
     begin = datetime(2021, 1, 1, 9)  # noqa: DTZ001 - the file has no zone
-    times = sorted(begin + timedelta(days=rng.randrange(90), seconds=rng.randrange(9 * 3600)) for _ in range(calls))
+    times = sorted(
+        begin + timedelta(days=rng.randrange(90), seconds=rng.randrange(9 * 3600)) for _ in range(calls)
+    )
     return write_rows(path, CALL_COLUMNS, (_call(rng, number, at) for number, at in enumerate(times, 1)))
 
 

@@ -17,7 +17,7 @@ from app.config import load_config
 from app.figures import Figures, lines
 from app.figures_table import print_figures
 from app.mapping import load_mapping, mapping_warnings
-from app.rows import Reading, read_files
+from app.rows import Reading, Refused, read_files
 from app.score import score_files
 from scoring.catalog import Catalog
 
@@ -49,13 +49,15 @@ def score(
     catalog = load_config(config).catalog
     columns = load_mapping(mapping)
     reading = read_with_progress(files, columns, catalog, as_is=as_is)
+    refused: list[Refused] = []
     with Console(stderr=True).status("Counting"):
-        figures = score_files(reading, columns, catalog)
+        figures = score_files(reading, columns, catalog, refused.append)
+    tell_refused(refused)
     print_result(figures, catalog, format, "score")
 
 
 def read_with_progress(files: list[Path], mapping: FileMapping, catalog: Catalog, *, as_is: bool) -> Reading:
-    """Reads the files with a progress bar on standard error, where that is a terminal, and says what was refused."""
+    """Reads the files, with warnings and, where it is a terminal, a progress bar on standard error."""
     console = Console(stderr=True)
     for warning in mapping_warnings(mapping, catalog):
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
@@ -63,14 +65,18 @@ def read_with_progress(files: list[Path], mapping: FileMapping, catalog: Catalog
     with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         size = sum(file.stat().st_size for file in files if file.is_file())
         task = progress.add_task("Reading", total=size)
-        reading = read_files(
+        return read_files(
             files, mapping, catalog, as_is=as_is, on_bytes=lambda count: progress.advance(task, count)
         )
-    for refused in reading.refused[:REFUSALS_SHOWN]:
-        console.print(f"refused: {refused.reason}: {refused.detail}", markup=False, soft_wrap=True)
-    if len(reading.refused) > REFUSALS_SHOWN:
-        console.print(f"and {len(reading.refused) - REFUSALS_SHOWN:,} more refused", markup=False)
-    return reading
+
+
+def tell_refused(refused: list[Refused]) -> None:
+    """Says on standard error which rows were refused and why; the first ones, without their cells."""
+    console = Console(stderr=True)
+    for row in refused[:REFUSALS_SHOWN]:
+        console.print(f"refused: {row.reason}: {row.detail}", markup=False, highlight=False, soft_wrap=True)
+    if len(refused) > REFUSALS_SHOWN:
+        console.print(f"and {len(refused) - REFUSALS_SHOWN:,} more refused", markup=False, highlight=False)
 
 
 def print_result(figures: Figures, catalog: Catalog, form: Format, source: str) -> None:

@@ -62,7 +62,18 @@ def test_columns_are_named_with_the_key_that_asks_for_them(tmp_path):
     assert columns["Agent"] == "responses[1].segments.agent"
     assert columns["Resolved"] == "interactions[1].outcome"
     assert set(columns) == {
-        *("Satisfaction rating", "Day", "Call Id", "Customer", "Date", "Time", "Agent", "Comment", "Topic", "Resolved")
+        *(
+            "Satisfaction rating",
+            "Day",
+            "Call Id",
+            "Customer",
+            "Date",
+            "Time",
+            "Agent",
+            "Comment",
+            "Topic",
+            "Resolved",
+        )
     }
 
 
@@ -86,16 +97,25 @@ RESPONSE = '[[responses]]\nquestion = "q"\nrating = { column = "R" }\n'
         (RESPONSE + "touchpoint = { column = ' ' }", ("touchpoint.column", "not empty")),
         (RESPONSE + "response_id = { columns = 'a' }", ("response_id.columns", "list of texts")),
         (RESPONSE + "response_id = { columns = [] }", ("response_id.columns", "list of texts")),
-        (RESPONSE + "response_id = { column = 'a', prefix = 1 }", ("response_id.prefix = 1", "must be a text")),
+        (
+            RESPONSE + "response_id = { column = 'a', prefix = 1 }",
+            ("response_id.prefix = 1", "must be a text"),
+        ),
         (RESPONSE.replace('"R"', '"R", skip = [0]'), ("rating.skip = [0]", '["", "0"]')),
         (RESPONSE.replace('"R"', '"R", map = ["a"]'), ("rating.map", "table of texts")),
         (RESPONSE + "segments = { agent = 'A' }", ("responses[1].segments.agent", "inline table")),
         (RESPONSE + "segments = 'A'", ("responses[1].segments", "must be a table")),
         (RESPONSE + "event_time = { format = '%Y' }", ("event_time", "exactly one")),
         (RESPONSE + "event_time = { column = 'a', format = '%Q' }", ("event_time.format", "%Q", "strptime")),
-        (RESPONSE + "event_time = { column = 'a', format = '%d %d' }", ("event_time.format", "not a time format")),
+        (
+            RESPONSE + "event_time = { column = 'a', format = '%d %d' }",
+            ("event_time.format", "not a time format"),
+        ),
         (RESPONSE + "event_time = { column = 'a', format = '%H:%M' }", ("event_time.format", "has no year")),
-        (RESPONSE + "event_time = { column = 'a', timezone = 'CET/x' }", ("event_time.timezone", "CET/x", "IANA")),
+        (
+            RESPONSE + "event_time = { column = 'a', timezone = 'CET/x' }",
+            ("event_time.timezone", "CET/x", "IANA"),
+        ),
         (RESPONSE + "event_time = { column = 'a', timezone = 1 }", ("event_time.timezone = 1", "IANA")),
         ("[responses]\nquestion = 'q'", ("responses", "list of tables", "[[responses]]")),
         ("[[response]]\nquestion = 'q'", ("response", "no such key", "responses?")),
