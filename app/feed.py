@@ -26,6 +26,7 @@ BACKOFF_MAX_S = 10.0
 METADATA_AGE_MS = 30_000
 MISSING_POLL_S = 1.0
 QUIET_FETCHES = 2
+BEYOND_END_FETCHES = 4
 
 
 class _Renewal(Exception):  # noqa: N818 - no error: what is read has changed, so reading starts over
@@ -45,15 +46,18 @@ class _Progress:
         self.target: int | None = None
         self.fetched_ms = 0
         self.quiet = 0
+        self.beyond_end = 0
 
     def observe(self, position: int, highwater: int, fetched_ms: int) -> bool:
         """Takes in what is known after a poll, and tells whether the partition is caught up."""
         if self.target is None:
             self.target = highwater
         if position != self.position:
-            self.quiet = 0
+            self.quiet = self.beyond_end = 0
         elif fetched_ms > self.fetched_ms:
             self.quiet += 1
+            # A new leader may state a lower end for a moment; one that goes on doing so has another log
+            self.beyond_end = self.beyond_end + 1 if highwater < position else 0
         self.position, self.fetched_ms = position, fetched_ms
         return position >= self.target or self.quiet >= QUIET_FETCHES
 
@@ -228,7 +232,10 @@ class ScoreFeed:
         self._positions[partition] = position
         fetched_ms = consumer.last_poll_timestamp(partition)
         self.last_contact_ms = max(self.last_contact_ms or 0, fetched_ms)
-        if state.observe(position, highwater, fetched_ms):
+        caught_up = state.observe(position, highwater, fetched_ms)
+        if state.beyond_end >= BEYOND_END_FETCHES:
+            self._begun_anew(partition)
+        if caught_up:
             self._caught_up.add(partition)
             if not self._model.ready and self._caught_up >= self._assigned:
                 self._model.ready = True
