@@ -255,6 +255,9 @@ class Demo:
         told = self.story.told() if self.story else None
         if told:
             out.print(f"{told} (window {self._window.name})")
+        if not pipeline.live:
+            out.print("Stopped during start-up.")
+            return
         out.print(
             f"{pipeline.live:,} events live in {pipeline.elapsed_s:.0f} s, "
             f"after {pipeline.history:,} of {HISTORY_DAYS} days of history."

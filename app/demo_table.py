@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 SAMPLES_KEPT = 60
 SPARK_WIDTH = 12
 BLOCKS = "▁▂▃▄▅▆▇█"
-# A change smaller than this part of a metric's range is no trend, only a few answers more.
+# A change smaller than this part of a metric's range, or than this part of its own uncertainty, is no trend.
 STEADY_SHARE = 0.015
+STEADY_UNCERTAINTY = 0.5
 # A sparkline never zooms in closer than this part of the range, or noise would look like news.
 SPARK_SPAN_SHARE = 0.15
 TREND_SAMPLES = 8
@@ -115,6 +116,17 @@ class Row:
         if len(self.figures) <= 1:
             return None
         return self.figures[-1] - self.figures[-min(len(self.figures), TREND_SAMPLES + 1)]
+
+    @property
+    def steady(self) -> float:
+        """The change below which there is no trend, in the figure's unit."""
+        low, high = self.range
+        steady = STEADY_SHARE * (high - low)
+        reading = self.reading
+        if reading is None or reading.low is None or reading.high is None:
+            return steady
+        unit = 100 / (self.question.scale.high - self.question.scale.low) if self.is_effort else 1.0
+        return max(steady, STEADY_UNCERTAINTY * unit * (reading.high - reading.low) / 2)
 
 
 class ScoreBoard:
@@ -217,10 +229,10 @@ class ScoreBoard:
 
 def trend(row: Row) -> Text:
     """An arrow for where a figure is going, green for better and red for worse; both directions by name of effort."""
-    change, (low, high) = row.change, row.range
+    change = row.change
     if change is None:
         return Text(" ")
-    if abs(change) < STEADY_SHARE * (high - low):
+    if abs(change) < row.steady:
         return Text("→", style="dim")
     worse = (change > 0) is row.is_effort
     return Text("↑" if change > 0 else "↓", style="bold red" if worse else "bold green")

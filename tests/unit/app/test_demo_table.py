@@ -149,6 +149,16 @@ def test_rising_effort_is_red_and_falling_effort_green(figures: list[float], arr
     assert style in str(text.style)
 
 
+def test_a_change_within_the_bounds_is_no_trend() -> None:
+    """With few answers the figure wanders; an arrow needs half of the half-width of its bounds."""
+    for width, arrow in ((40.0, "→"), (10.0, "↑")):
+        board = ScoreBoard(CATALOG, [])
+        for value in (60.0, 66.0):
+            bounds = {"low": value - width / 2, "high": value + width / 2}
+            board.take([record("cart", "satisfaction", value=value, **bounds)])
+        assert trend(board.rows[0]).plain == arrow
+
+
 def test_rising_satisfaction_is_green() -> None:
     """For scores where more is better the colours are the other way round."""
     board = ScoreBoard(CATALOG, [])
