@@ -18,7 +18,7 @@ from app.readmodel import READ_TOPICS, ReadModel
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
-BATCH_RECORDS = 2_000
+BATCH_RECORDS = 500
 POSITION_TIMEOUT_S = 10.0
 STALLED_AFTER_MS = 30_000
 BACKOFF_MIN_S = 0.5
