@@ -120,7 +120,10 @@ class CalendarWindows:
         self._touched.clear()
         for key in list(due):  # a change of the interactions is one of every question beside them
             touchpoint, code, window, start_ms = key
-            due.update((touchpoint, question, window, start_ms) for question in self._questions.get((touchpoint, code), ()))
+            due.update(
+                (touchpoint, question, window, start_ms)
+                for question in self._questions.get((touchpoint, code), ())
+            )
         for key in sorted(due):
             revision = self._revise(key)
             if revision is not None:
@@ -173,7 +176,11 @@ class CalendarWindows:
         """After the panes were added again: what was published before stands, and nothing is news."""
         self._frozen_ms = frozen_ms
         self._touched.clear()
-        for key, (end_ms, revision, signature) in self._stored.items():  # their panes are gone: what they said stands
+        for key, (
+            end_ms,
+            revision,
+            signature,
+        ) in self._stored.items():  # their panes are gone: what they said stands
             self.sums[key] = WindowSum(end_ms, list(signature[0]), revision, signature)
         self._stored.clear()
 

@@ -93,7 +93,9 @@ class TransactionalSink:
                 step = "send"
                 await _send(producer, place.lots(outgoing))
                 step = "send the position of"
-                offsets = {TopicPartition(place.source, place.partition): OffsetAndMetadata(outgoing.position, "")}
+                offsets = {
+                    TopicPartition(place.source, place.partition): OffsetAndMetadata(outgoing.position, "")
+                }
                 await producer.send_offsets_to_transaction(offsets, place.topics.group)
                 step = "commit"
                 await producer.commit_transaction()
@@ -176,7 +178,9 @@ async def _send(producer: AIOKafkaProducer, lots: Iterable[tuple[str, int, list[
                 builder = producer.create_batch()
                 if not _append(builder, record):
                     size = len(record.key or b"") + len(record.value or b"")
-                    raise CheckpointError(f"a record of {size} bytes for {topic} is larger than a batch may be")
+                    raise CheckpointError(
+                        f"a record of {size} bytes for {topic} is larger than a batch may be"
+                    )
         builder.close()
         sent.append(await producer.send_batch(builder, topic, partition=partition))
     await asyncio.gather(*sent)

@@ -60,14 +60,18 @@ class InteractionStage(SourceStage):
         if seed is None:
             if len(self._seeds) >= _SEEDS_MAX:
                 self._seeds.clear()
-            seed = self._seeds[contact.touchpoint] = _id_hash(contact.touchpoint.encode(), seed=self._key_seed)
+            seed = self._seeds[contact.touchpoint] = _id_hash(
+                contact.touchpoint.encode(), seed=self._key_seed
+            )
         return _id_hash(contact.interaction_id.encode(errors="surrogatepass"), seed=seed)
 
     def _enter(self, taken: list[tuple[int, int, int, list[int]]]) -> None:
         keys, times, numbers, vectors = zip(*taken, strict=True)
         time_ms, profile = np.array(times, np.int64), np.array(numbers, np.int64)
         places = (time_ms << PROFILE_BITS | profile).astype(np.uint64)
-        fresh = self._ledger.add_new(np.array(keys, np.uint64), places, np.zeros(len(keys), np.uint64)).tolist()
+        fresh = self._ledger.add_new(
+            np.array(keys, np.uint64), places, np.zeros(len(keys), np.uint64)
+        ).tolist()
         cells: dict[tuple[int, int, int], list[int]] = {}
         for at, is_new in enumerate(fresh):
             if not is_new and self._is_copy(keys[at], times[at], numbers[at]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -262,9 +262,9 @@ class Engine:
             owned.stage.tick(now_ms, at_end=end is not None and owned.stage.applied + 1 >= end)
 
     async def _checkpoint_all(self, owned: Mapping[TopicPartition, Owned]) -> None:
-        await asyncio.gather(*(self._checkpoint(source, one) for source, one in owned.items()))
+        await asyncio.gather(*(self._checkpoint(one) for one in owned.values()))
 
-    async def _checkpoint(self, source: TopicPartition, owned: Owned) -> None:
+    async def _checkpoint(self, owned: Owned) -> None:
         async with owned.writing:
             unsaved = owned.unsaved
             outgoing = owned.stage.checkpoint(self.clock.now_ms())
@@ -290,6 +290,13 @@ class Engine:
         owned.committed = outgoing.progress
         totals.last_progress_ms = self.clock.now_ms()
         self._observe(owned.took_s)
+
+    def positions(self) -> Iterator[tuple[TopicPartition, int, int | None, int | None]]:
+        """Of each partition that is ready: next offset, end of its log if known, watermark in ms if there is one."""
+        for source, owned in sorted(self.ready.items()):
+            stage = owned.stage
+            end = None if self.reader is None else self.reader.log_end(source)
+            yield source, stage.applied + 1, end, stage.watermark_ms
 
     # -- failure -----------------------------------------------------------------------------------------------
 

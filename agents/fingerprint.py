@@ -29,7 +29,12 @@ class Fingerprint:
         self._now = {
             "format": _FORMAT,
             "questions": {
-                question.id: [question.metric.value, question.scale.low, question.scale.high, question.scale.best]
+                question.id: [
+                    question.metric.value,
+                    question.scale.low,
+                    question.scale.high,
+                    question.scale.best,
+                ]
                 for question in catalog.questions.values()
             },
             "segments": [[segment.name, list(segment.fields)] for segment in catalog.segments],

@@ -53,7 +53,9 @@ def place_profile(place: int) -> int:
     return place & (MAX_PROFILES - 1)
 
 
-def pack_content(rating_index: int, *, linked: bool, updated_at_ms: int | None, withdrawn: bool = False) -> int:
+def pack_content(
+    rating_index: int, *, linked: bool, updated_at_ms: int | None, withdrawn: bool = False
+) -> int:
     """What an answer said, in 64 bits: rating index, flags, and updated_at_ms in 48 bits."""
     word = rating_index | LINKED * linked | WITHDRAWN * withdrawn
     if updated_at_ms is not None:
@@ -177,7 +179,9 @@ class Ledger:
         """Enters the answers whose identity is seen for the first time.
 
         Args:
-            keys: shape (n,), hashes of identities; places, contents: shape (n,), see the pack functions.
+            keys: shape (n,), hashes of identities.
+            places: shape (n,), see ``pack_place``.
+            contents: shape (n,), see ``pack_content``.
 
         Returns:
             Shape (n,): True where the answer was entered; False where its identity is held already, or came earlier
@@ -204,7 +208,9 @@ class Ledger:
                 slot = table.find(key)
                 if slot >= 0:
                     place = int(table.places[slot])
-                    return None if place_time_ms(place) < self.oldest_ms else (place, int(table.contents[slot]))
+                    return (
+                        None if place_time_ms(place) < self.oldest_ms else (place, int(table.contents[slot]))
+                    )
         return None
 
     def put(self, key: int, place: int, content: int) -> None:

@@ -76,7 +76,9 @@ class MergedPanes:
         if width == self._widths[0] or not held:
             return []
         inside = [
-            (fine, at) for fine, at in held if fine < width and pane_start(at, width, self._origin_ms) == start
+            (fine, at)
+            for fine, at in held
+            if fine < width and pane_start(at, width, self._origin_ms) == start
         ]
         groups = []
         for fine, at in inside:
@@ -101,7 +103,10 @@ class MergedPanes:
             cell = self._cells.get(key)
             raw = None
             if cell:
-                rows = [(kind, partition, msgspec.Raw(encode_group(group)[1:])) for (kind, partition), group in cell.items()]
+                rows = [
+                    (kind, partition, msgspec.Raw(encode_group(group)[1:]))
+                    for (kind, partition), group in cell.items()
+                ]
                 raw = b"\x01" + _encode(rows)
             out.append(Out(pane_key_bytes(key), raw))
         return out

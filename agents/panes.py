@@ -148,7 +148,9 @@ class PaneStore:
                     self.dirty.add(key)
         if layout.retention_ms is not None:
             index = self._index[-1]
-            for start in [start for start in index if start + layout.widths[-1] <= newest_ms - layout.retention_ms]:
+            for start in [
+                start for start in index if start + layout.widths[-1] <= newest_ms - layout.retention_ms
+            ]:
                 for key in index.pop(start):
                     del self.groups[key]
                     self.dirty.add(key)

@@ -79,4 +79,6 @@ def decode_statement(value: bytes) -> Statement:
 
 def _check_version(value: bytes) -> None:
     if value[:1] != VERSION:
-        raise msgspec.ValidationError(f"partial record of format {value[:1]!r}; this version reads {VERSION!r}")
+        raise msgspec.ValidationError(
+            f"partial record of format {value[:1]!r}; this version reads {VERSION!r}"
+        )

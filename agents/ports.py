@@ -91,6 +91,14 @@ class Stage(Protocol):
     partition: int
     applied: int
 
+    @property
+    def watermark_ms(self) -> int | None:
+        """Up to here event time is complete; None before the first event."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much it holds, by kind."""
+
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Takes one record of the changelog back."""
 

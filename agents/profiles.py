@@ -83,13 +83,17 @@ class Profiles:
         if undeclared and touchpoint not in self._undeclared:
             limit = self._catalog.max_undeclared
             if self._bounded and len(self._undeclared) >= limit:
-                return Refusal("touchpoint_limit", f"more than {limit} undeclared touchpoints in this partition")
+                return Refusal(
+                    "touchpoint_limit", f"more than {limit} undeclared touchpoints in this partition"
+                )
         fields = self._capped(touchpoint, fields)
         identity = question, touchpoint, fields
         held = self._numbers.get(identity)
         if held is None:
             if len(self.table) >= MAX_PROFILES:
-                return Refusal("touchpoint_limit", f"more than {MAX_PROFILES} combinations of question and touchpoint")
+                return Refusal(
+                    "touchpoint_limit", f"more than {MAX_PROFILES} combinations of question and touchpoint"
+                )
             held = self._enter(identity)
             self.fresh.append(held)
         return held

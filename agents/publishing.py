@@ -47,10 +47,18 @@ class Publisher:
             "end_ms": revision.end_ms,
             "revision": revision.revision,
         }
-        key = [record["touchpoint"], record["question"], record["segment"], revision.window, revision.start_ms]
+        key = [
+            record["touchpoint"],
+            record["question"],
+            record["segment"],
+            revision.window,
+            revision.start_ms,
+        ]
         return Out(orjson.dumps(key), orjson.dumps(record))
 
-    def live(self, sums: LiveSums[tuple[str, str]], touchpoint: str, code: str, vector: list[int], beside: int) -> Out:
+    def live(
+        self, sums: LiveSums[tuple[str, str]], touchpoint: str, code: str, vector: list[int], beside: int
+    ) -> Out:
         """The record of a live window."""
         record = self._score(touchpoint, code, vector, beside)
         record |= {
@@ -65,7 +73,11 @@ class Publisher:
     def live_key(self, window: str, touchpoint: str, code: str) -> bytes:
         """The key of a live score, or of interaction stats."""
         question = parse_series_code(code)[0]
-        key = [touchpoint, question, self.segment(code), window] if question else [touchpoint, self.segment(code), window]
+        key = (
+            [touchpoint, question, self.segment(code), window]
+            if question
+            else [touchpoint, self.segment(code), window]
+        )
         return orjson.dumps(key)
 
     def stats(self, sums: LiveSums[tuple[str, str]], touchpoint: str, code: str, vector: list[int]) -> Out:
@@ -95,7 +107,9 @@ class Publisher:
         self._mark_capped(record, touchpoint, code)
         return Out(self.live_key(sums.window.name, touchpoint, code), orjson.dumps(record))
 
-    def _score(self, touchpoint: str, code: str, vector: list[int] | tuple[int, ...], interactions: int) -> dict[str, Any]:
+    def _score(
+        self, touchpoint: str, code: str, vector: list[int] | tuple[int, ...], interactions: int
+    ) -> dict[str, Any]:
         question = self.catalog.questions[parse_series_code(code)[0]]
         made = score(question, vector, interactions, self.catalog.confidence)
         record: dict[str, Any] = {

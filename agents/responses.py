@@ -7,7 +7,7 @@ order, with the same rules. A test feeds both ways the same stream and compares.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -85,7 +85,9 @@ def _fast_type(fields: tuple[str, ...], *, comments: bool) -> type[msgspec.Struc
     ]
     if fields:
         names = {f"field_{at}": name for at, name in enumerate(fields)}
-        segments = msgspec.defstruct("Segments", [(key, *optional_text) for key in names], rename=names, gc=False)
+        segments = msgspec.defstruct(
+            "Segments", [(key, *optional_text) for key in names], rename=names, gc=False
+        )
         columns.append(("segments", segments | None, None))
     if comments:
         columns.append(("comment", *optional_text))
@@ -105,7 +107,7 @@ class ResponseStage(SourceStage):
         self._closed = closed_values(catalog)
         self._comments_wanted = any(question.comments for question in catalog.questions.values())
         fast = _fast_type(self._field_names, comments=self._comments_wanted)
-        self._decode = msgspec.json.Decoder(fast).decode
+        self._decode: Callable[[Any], Any] = msgspec.json.Decoder(fast).decode
         self._raw = _Fields(self)
         self._seeds = {name: _id_hash(name.encode(), seed=self._key_seed) for name in catalog.questions}
         self._scales: NDArray[np.int64] = np.zeros((0, 2), np.int64)
@@ -125,17 +127,19 @@ class ResponseStage(SourceStage):
         odd: set[int] = set()
         try:
             longest = max(map(len, values))  # type: ignore[arg-type]
-            rows = list(map(self._decode, values))
+            rows: list[Any] = list(map(self._decode, values))
         except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
             rows, longest = [], MAX_RECORD_BYTES
             for at, value in enumerate(values):
                 try:
                     rows.append(self._decode(value))
-                except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):  # noqa: PERF203
+                except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
                     rows.append(None)
                     odd.add(at)
         if longest > MAX_ID_BYTES:  # no id can be longer than its record, so short records need no look
-            odd.update(at for at, (row, value) in enumerate(zip(rows, values, strict=True)) if _oversized(row, value))
+            odd.update(
+                at for at, (row, value) in enumerate(zip(rows, values, strict=True)) if _oversized(row, value)
+            )
         if self._comments_wanted:
             odd.update(at for at, row in enumerate(rows) if row is not None and row.comment is not None)
         return rows, sorted(odd)
@@ -159,7 +163,10 @@ class ResponseStage(SourceStage):
         times = [row.event_time_ms for row in rows]
         untimed = None in times
         if untimed:
-            times = [record.timestamp if time is None else time for record, time in zip(records, times, strict=True)]
+            times = [
+                record.timestamp if time is None else time
+                for record, time in zip(records, times, strict=True)
+            ]
         numbers = list(map(self._raw.__getitem__, self._raw_keys(rows, questions)))
         updated = [row.updated_at_ms for row in rows]
         try:
@@ -171,7 +178,12 @@ class ResponseStage(SourceStage):
             self._in_order(records, rows, range(len(rows)), self._take)
             return
         scale = self._scale_of(profile)
-        bad = (profile < 0) | (rating < scale[:, 0]) | (rating > scale[:, 1]) | self._bad_times(records, time_ms)
+        bad = (
+            (profile < 0)
+            | (rating < scale[:, 0])
+            | (rating > scale[:, 1])
+            | self._bad_times(records, time_ms)
+        )
         if "" in ids:
             bad |= np.array([not response_id for response_id in ids])
         bad |= (content >> np.int64(UPDATED_SHIFT)) < 0
@@ -270,9 +282,13 @@ class ResponseStage(SourceStage):
             self._count("accepted", int(np.count_nonzero(fresh)))
         for at in np.flatnonzero(~fresh).tolist():
             has_time = timed is None or bool(timed[at])
-            self._decide(int(keys[at]), int(time_ms[at]), int(profile[at]), int(content[at]), has_time=has_time)
+            self._decide(
+                int(keys[at]), int(time_ms[at]), int(profile[at]), int(content[at]), has_time=has_time
+            )
 
-    def _enter_one(self, record: Record, keys: Any, time_ms: Any, profile: Any, content: Any, timed: Any, at: int) -> None:
+    def _enter_one(
+        self, record: Record, keys: Any, time_ms: Any, profile: Any, content: Any, timed: Any, at: int
+    ) -> None:
         moment_ms = int(time_ms[at])
         refusal = self._too_late(moment_ms)
         if refusal is not None:
@@ -282,7 +298,9 @@ class ResponseStage(SourceStage):
         has_time = timed is None or bool(timed[at])
         self._decide(int(keys[at]), moment_ms, int(profile[at]), int(content[at]), has_time=has_time)
 
-    def _tally(self, time_ms: NDArray[np.int64], profile: NDArray[np.int64], content: NDArray[np.int64]) -> None:
+    def _tally(
+        self, time_ms: NDArray[np.int64], profile: NDArray[np.int64], content: NDArray[np.int64]
+    ) -> None:
         panes = self._panes
         if int(time_ms.min()) < panes.finest_from_ms:
             old = time_ms < panes.finest_from_ms
@@ -298,7 +316,9 @@ class ResponseStage(SourceStage):
         first = int(slices.min())
         count = len(self._profiles)
         rating_linked = (content & RATING_BITS) * 2 + ((content & LINKED) != 0)
-        cells, times = np.unique(((slices - first) * count + profile) * _CELL + rating_linked, return_counts=True)
+        cells, times = np.unique(
+            ((slices - first) * count + profile) * _CELL + rating_linked, return_counts=True
+        )
         vectors: dict[int, list[int]] = {}
         table = self._profiles.table
         for cell, n in zip(cells.tolist(), times.tolist(), strict=True):
@@ -413,7 +433,9 @@ class ResponseStage(SourceStage):
 
     def _pass_on(self, answer: Answer, time_ms: int) -> None:
         touchpoint = answer.touchpoint or ""
-        segments = {name: value for name, value in zip(self._field_names, answer.fields, strict=True) if value}
+        segments = {
+            name: value for name, value in zip(self._field_names, answer.fields, strict=True) if value
+        }
         record = {
             "touchpoint": touchpoint,
             "question": answer.question.id,
@@ -441,5 +463,3 @@ def _oversized(row: Any, value: bytes | None) -> bool:
         return True
     ids = (row.response_id, row.customer_id, row.interaction_id)
     return any(text is not None and len(text.encode()) > MAX_ID_BYTES for text in ids)
-
-

@@ -64,7 +64,8 @@ async def restore(
     await consumer.start()
     try:
         by_changelog = {
-            TopicPartition(changelog_of(stage.name), source.partition): stage for source, stage in stages.items()
+            TopicPartition(changelog_of(stage.name), source.partition): stage
+            for source, stage in stages.items()
         }
         await _read(consumer, by_changelog, progress)
         for stage in stages.values():
@@ -74,7 +75,9 @@ async def restore(
         await consumer.stop()
 
 
-async def _read(consumer: AIOKafkaConsumer, stages: Mapping[TopicPartition, Stage], progress: Progress) -> None:
+async def _read(
+    consumer: AIOKafkaConsumer, stages: Mapping[TopicPartition, Stage], progress: Progress
+) -> None:
     consumer.assign(list(stages))
     ends = await consumer.end_offsets(list(stages))
     starts = await consumer.beginning_offsets(list(stages))
@@ -95,7 +98,7 @@ async def _read(consumer: AIOKafkaConsumer, stages: Mapping[TopicPartition, Stag
             last = time.monotonic()
         elif time.monotonic() - last > _STALL_S:
             raise StateLostError(
-                f"no record of {sorted(tp.topic for tp in waiting)[0]} came for {_STALL_S:.0f} s while restoring. "
+                f"no record of {min(tp.topic for tp in waiting)} came for {_STALL_S:.0f} s while restoring. "
                 "Look at the brokers: are all partitions of the changelogs online?"
             )
         waiting -= done

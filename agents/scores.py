@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -57,12 +57,18 @@ class ScoreStage:
     name = "scores"
 
     def __init__(
-        self, partition: int, catalog: Catalog, partitions: int, *, kept: KeptValues | None = None, keep_all: bool = False
+        self,
+        partition: int,
+        catalog: Catalog,
+        partitions: int,
+        *,
+        kept: KeptValues | None = None,
+        keep_all: bool = False,
     ) -> None:
         layout = Layout.of(catalog, keep_all=keep_all)
         self.partition = partition
         self.applied = -1
-        self.watermark_ms: int | None = None
+        self._watermark_ms: int | None = None
         self.windows_published = 0
         self._catalog = catalog
         self._partitions = partitions
@@ -139,11 +145,15 @@ class ScoreStage:
         merged = self._merged(now_ms)
         finest = min((sums.window.pane_ms for sums in self._live), default=1_000)
         seen = self._seen
-        if seen is None or merged.all_idle != seen.all_idle:
-            self._news = True
-        elif merged.watermark_ms is not None and merged.watermark_ms // 1_000 != (seen.watermark_ms or 0) // 1_000:
-            self._news = True
-        elif (merged.highest_ms or 0) // finest != (seen.highest_ms or 0) // finest:
+        if (
+            seen is None
+            or merged.all_idle != seen.all_idle
+            or (
+                merged.watermark_ms is not None
+                and merged.watermark_ms // 1_000 != (seen.watermark_ms or 0) // 1_000
+            )
+            or (merged.highest_ms or 0) // finest != (seen.highest_ms or 0) // finest
+        ):
             self._news = True
 
     # -- out ---------------------------------------------------------------------------------------------------
@@ -155,10 +165,10 @@ class ScoreStage:
         self._news = False
         merged = self._seen = self._merged(now_ms)
         if merged.watermark_ms is not None:
-            self.watermark_ms = max(self.watermark_ms or 0, merged.watermark_ms)
+            self._watermark_ms = max(self._watermark_ms or 0, merged.watermark_ms)
         if merged.highest_ms is not None:
             self._moment_ms = max(self._moment_ms or 0, merged.highest_ms)
-        self._publisher.watermark_ms = None if self.watermark_ms == END_MS else self.watermark_ms
+        self._publisher.watermark_ms = self.watermark_ms
         self._publisher.now_ms = now_ms
         out = Outgoing(self.applied + 1)
         out.changelog += self._fingerprint.fresh()
@@ -183,7 +193,7 @@ class ScoreStage:
             self.applied,
             list(self._statements.values()),
             offsets,
-            self.watermark_ms,
+            self._watermark_ms,
             self._moment_ms,
             self._calendars.frozen_ms,
             self._partitions,
@@ -191,7 +201,7 @@ class ScoreStage:
         )
 
     def _publish_windows(self, out: Outgoing) -> None:
-        for revision in self._calendars.close(self.watermark_ms):
+        for revision in self._calendars.close(self._watermark_ms):
             out.changelog.append(self._calendars.stored(revision))
             out.send(WINDOWS, self.partition, self._publisher.window(revision))
             self.windows_published += 1
@@ -247,12 +257,16 @@ class ScoreStage:
         """Tombstones for the series that have had no answer for one more window length."""
         sums = self._live[at]
         size_ms, end_ms = sums.window.size_ms, sums.end_ms or 0
-        for zero in [zero for zero, since in self._zeros.items() if zero[0] == at and end_ms >= since + size_ms]:
+        for zero in [
+            zero for zero, since in self._zeros.items() if zero[0] == at and end_ms >= since + size_ms
+        ]:
             _, touchpoint, code = zero
             del self._zeros[zero]
             self._zeros_dirty.add(zero)
             topic = SCORES if parse_series_code(code)[0] else INTERACTION_STATS
-            out.send(topic, self.partition, Out(self._publisher.live_key(sums.window.name, touchpoint, code), None))
+            out.send(
+                topic, self.partition, Out(self._publisher.live_key(sums.window.name, touchpoint, code), None)
+            )
 
     def _drain_zeros(self) -> list[Out]:
         dirty, self._zeros_dirty = self._zeros_dirty, set()
@@ -293,7 +307,7 @@ class ScoreStage:
                     self._zeros[at, touchpoint, code] = msgspec.msgpack.decode(value[1:], type=int)
 
     def _restore_meta(self, meta: _Meta) -> None:
-        self.applied, self.watermark_ms, self._moment_ms = meta.applied, meta.watermark_ms, meta.moment_ms
+        self.applied, self._watermark_ms, self._moment_ms = meta.applied, meta.watermark_ms, meta.moment_ms
         self._statements = {(said.kind, said.partition): said for said in meta.statements}
         self._panes.resume({(kind, partition): offset for kind, partition, offset in meta.offsets})
         self._panes.forgotten_ms = meta.frozen_ms
@@ -314,12 +328,17 @@ class ScoreStage:
     # -- for the metrics ---------------------------------------------------------------------------------------
 
     @property
-    def ended(self) -> bool:
-        """Every source has reached the end of its input, and all windows are closed."""
-        return self.watermark_ms == END_MS and not self._news
+    def watermark_ms(self) -> int | None:
+        """The merged watermark; None before all sources have reported, and behind the end of a replay."""
+        return None if self._watermark_ms == END_MS else self._watermark_ms
 
     @property
-    def sizes(self) -> dict[str, Any]:
+    def ended(self) -> bool:
+        """Every source has reached the end of its input, and all windows are closed."""
+        return self._watermark_ms == END_MS and not self._news
+
+    @property
+    def sizes(self) -> dict[str, int]:
         """How much it holds."""
         return {
             "panes": len(self._panes),

@@ -13,7 +13,7 @@ from agents.ports import Out
 from scoring.catalog import Catalog
 
 KeptValues = Mapping[tuple[str, str], tuple[str, ...]]
-"""By (touchpoint, segment name): the values to publish; those of a combination joined by ``+``."""
+"""By (touchpoint, segment name): the values to publish; those of a combination joined by ``\\x1f``."""
 
 _CACHE: Final = 262_144
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,7 +54,7 @@ class SegmentCaps:
         limit = self._limits.get(segment)
         if limit is None or all(value == OTHER for value in values):
             return code
-        place, value = (touchpoint, segment), "+".join(values)
+        place, value = (touchpoint, segment), "\x1f".join(values)
         if self._given is not None:
             if value in self._given.get(place, ()):
                 return code

@@ -114,7 +114,9 @@ class SourceStage:
         self._stated_ms = 0
         self._idle = False
         self._quiet_since_ms: int | None = None
-        self._news = True  # the first checkpoint says that this partition has an owner, and that it is not idle
+        self._news = (
+            True  # the first checkpoint says that this partition has an owner, and that it is not idle
+        )
 
     # -- the step ----------------------------------------------------------------------------------------------
 
@@ -150,7 +152,9 @@ class SourceStage:
             return None
         behind_h = (self.newest_ms - self._timing.max_out_of_orderness_ms - time_ms) / 3_600_000
         horizon_h = self._timing.horizon_ms / 3_600_000
-        return Refusal("too_late", f"{behind_h:.1f} h behind the watermark; at most {horizon_h:g} h are taken")
+        return Refusal(
+            "too_late", f"{behind_h:.1f} h behind the watermark; at most {horizon_h:g} h are taken"
+        )
 
     def _late(self, times: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Which of these times, taken in order, are too late; None if none is. Moves the newest event time."""
@@ -180,9 +184,18 @@ class SourceStage:
             self._news = True
 
     def _statement(self, now_ms: int) -> Statement:
-        watermark_ms = None if self.newest_ms is None else self.newest_ms - self._timing.max_out_of_orderness_ms
+        watermark_ms = (
+            None if self.newest_ms is None else self.newest_ms - self._timing.max_out_of_orderness_ms
+        )
         return Statement(
-            self.kind, self.partition, self.applied, self.newest_ms, watermark_ms, self._idle, self.ended, now_ms
+            self.kind,
+            self.partition,
+            self.applied,
+            self.newest_ms,
+            watermark_ms,
+            self._idle,
+            self.ended,
+            now_ms,
         )
 
     def _statement_due(self, now_ms: int) -> Statement | None:
@@ -244,7 +257,9 @@ class SourceStage:
             if panes:
                 self._send_partial(out, touchpoint, panes)
 
-    def _send_partial(self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes | None]]) -> None:
+    def _send_partial(
+        self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes | None]]
+    ) -> None:
         partial = Partial(self.kind, self.partition, self.applied, panes)
         partition = touchpoint_partition(touchpoint, self._intake.partitions)
         out.send(PARTIALS, partition, Out(touchpoint.encode(), encode_partial(partial)))

@@ -3,6 +3,9 @@
 Faust spends about 35 microseconds on each message before an agent sees it, and aiokafka builds an object for each
 record. Here the records of one fetch travel as one message, as the batch parser made them. Offsets are never
 committed through Faust: the checkpoint's transaction does that.
+
+There is no public way to a batch of aiokafka, so this module, and only this one, reaches into its fetcher; both
+versions are pinned, and the integration tests cover what is relied on.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ _FETCH_WAIT_MS = 50
 _POLL_S = 0.2
 
 
-class Raw(Codec):
+class Raw(Codec):  # type: ignore[misc]  # Faust is untyped
     """Hands a message's value on as it is."""
 
     def _loads(self, s: Any) -> Any:
@@ -40,7 +43,7 @@ class Raw(Codec):
         return obj
 
 
-class BatchThread(driver.AIOKafkaConsumerThread):
+class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     """The consumer's thread: fetches batches, under read_committed."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -67,22 +70,26 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         )
 
     async def _fetch_records(
-        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,
+        max_records: int | None = None,
     ) -> dict[Any, Batch]:
-        """aiokafka's ``Fetcher.fetched_records``, but with the batches whole."""
-        fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to a batch; pinned, and covered by tests
+        """As ``Fetcher.fetched_records`` of aiokafka, but with the batches whole."""
+        fetcher = consumer._fetcher
         deadline = time.monotonic() + (timeout or 0.0)
-        with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - as above
+        with fetcher._subscriptions.fetch_context():
             while self.consumer.flow_active:
-                if consumer._closed or fetcher._closed:  # noqa: SLF001 - as above
+                if consumer._closed or fetcher._closed:
                     raise aiokafka.errors.ConsumerStoppedError
-                if fetcher._subscriptions.reassignment_in_progress:  # noqa: SLF001 - as above
+                if fetcher._subscriptions.reassignment_in_progress:
                     return {}
                 drained = _drain_all(fetcher, active_partitions)
                 left_s = deadline - time.monotonic()
                 if drained or left_s <= 0:
                     return drained
-                waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - as above
+                waiter = fetcher._create_fetch_waiter()
                 done, _ = await asyncio.wait([waiter], timeout=left_s)
                 if not done:
                     waiter.cancel()
@@ -95,7 +102,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer = self._consumer
         if consumer is None:
             return None
-        subscription = consumer._subscription.subscription  # noqa: SLF001 - the public call raises while rebalancing
+        subscription = consumer._subscription.subscription
         if subscription is None or subscription.assignment is None or tp not in subscription.assignment.tps:
             return None
         return _log_end(subscription.assignment.state_value(tp))
@@ -103,41 +110,43 @@ class BatchThread(driver.AIOKafkaConsumerThread):
 
 def _drain_all(fetcher: Any, wanted: Any) -> dict[Any, Batch]:
     drained: dict[Any, Batch] = {}
-    records = fetcher._records  # noqa: SLF001 - see BatchThread._fetch_records
+    records = fetcher._records
     for tp in list(records):
         if tp not in wanted:
-            if not fetcher._subscriptions.is_assigned(tp):  # noqa: SLF001 - as above
+            if not fetcher._subscriptions.is_assigned(tp):
                 del records[tp]
             continue
         fetched = records[tp]
         if type(fetched) is FetchResult:
             batch = _drain(fetched)
             del records[tp]
-            fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001 - as above
+            fetcher._notify(fetcher._wait_consume_future)
             if batch is not None:
                 drained[tp] = batch
         elif drained:
             return drained  # the error comes up at the next call
         else:
             del records[tp]
-            fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001 - as above
+            fetcher._notify(fetcher._wait_consume_future)
             fetched.check_raise()
     return drained
 
 
 def _drain(fetched: FetchResult) -> Batch | None:
     """All records of a fetch: checksums checked, markers and aborted transactions left out, no object for each."""
-    tp = fetched._topic_partition  # noqa: SLF001 - see BatchThread._fetch_records
+    tp = fetched._topic_partition
     if not fetched.check_assignment(tp) or not fetched.has_more():
         return None
-    part = fetched._partition_records  # noqa: SLF001 - as above
+    part = fetched._partition_records
     start = position = part.next_fetch_offset
     out: list[Any] = []
-    committed_only = part._isolation_level == READ_COMMITTED  # noqa: SLF001 - as above
-    while part._records.has_next():  # noqa: SLF001 - as above
-        batch = part._records.next_batch()  # noqa: SLF001 - as above
+    committed_only = part._isolation_level == READ_COMMITTED
+    while part._records.has_next():
+        batch = part._records.next_batch()
         if not batch.validate_crc():
-            raise aiokafka.errors.CorruptRecordException(f"a batch of {tp} at or after offset {position} is damaged")
+            raise aiokafka.errors.CorruptRecordException(
+                f"a batch of {tp} at or after offset {position} is damaged"
+            )
         if committed_only and batch.producer_id is not None and _is_aborted(part, batch):
             position = batch.next_offset
             continue
@@ -148,9 +157,9 @@ def _drain(fetched: FetchResult) -> Batch | None:
                 out.extend([record for record in batch if record.offset >= position])
         position = batch.next_offset
     part.next_fetch_offset = position
-    fetched._update_position()  # noqa: SLF001 - as above
-    fetched._partition_records = None  # noqa: SLF001 - as above
-    state = fetched._assignment.state_value(tp)  # noqa: SLF001 - as above
+    fetched._update_position()
+    fetched._partition_records = None
+    state = fetched._assignment.state_value(tp)
     return Batch(out, start, position, _log_end(state) or position)
 
 
@@ -161,13 +170,13 @@ def _log_end(state: Any) -> int | None:
 
 
 def _is_aborted(part: Any, batch: Any) -> bool:
-    part._consume_aborted_up_to(batch.base_offset)  # noqa: SLF001 - see BatchThread._fetch_records
-    if batch.is_control_batch and part._contains_abort_marker(batch):  # noqa: SLF001 - as above
-        part._aborted_producers.discard(batch.producer_id)  # noqa: SLF001 - as above
-    return batch.is_transactional and batch.producer_id in part._aborted_producers  # noqa: SLF001 - as above
+    part._consume_aborted_up_to(batch.base_offset)
+    if batch.is_control_batch and part._contains_abort_marker(batch):
+        part._aborted_producers.discard(batch.producer_id)
+    return batch.is_transactional and batch.producer_id in part._aborted_producers
 
 
-class BatchConsumer(driver.Consumer):
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
     """Yields one message for each batch of the partitions whose state is restored."""
 
     _thread: BatchThread
@@ -175,7 +184,7 @@ class BatchConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109, ARG002 - Faust's signature
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Fetches from the partitions that are ready; an unready one must not be read past its position."""
         engine: Engine = self.app.engine
         if not self.flow_active:
@@ -193,7 +202,19 @@ class BatchConsumer(driver.Consumer):
             yield (
                 tp,
                 ConsumerMessage(
-                    tp.topic, tp.partition, batch.end - 1, stamp_s, 0, [], None, batch, None, 0, 0, tp, generation_id=generation
+                    tp.topic,
+                    tp.partition,
+                    batch.end - 1,
+                    stamp_s,
+                    0,
+                    [],
+                    None,
+                    batch,
+                    None,
+                    0,
+                    0,
+                    tp,
+                    generation_id=generation,
                 ),
             )
 
@@ -203,7 +224,7 @@ class BatchConsumer(driver.Consumer):
         self._read_offset[TP(tp.topic, tp.partition)] = None
 
     async def _seek_in_thread(self, tp: aiokafka.TopicPartition, offset: int) -> None:
-        self._thread._ensure_consumer().seek(tp, offset)  # noqa: SLF001 - Faust's own way to its consumer
+        self._thread._ensure_consumer().seek(tp, offset)
 
     def log_end(self, tp: aiokafka.TopicPartition) -> int | None:
         """See BatchThread.log_end."""
@@ -221,7 +242,7 @@ class BatchConsumer(driver.Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing: offsets are not acked one by one."""
 
-    def _new_offset(self, tp: TP) -> int | None:  # noqa: ARG002 - Faust's signature
+    def _new_offset(self, tp: TP) -> int | None:
         return None  # the checkpoint's transaction commits, never Faust
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -238,7 +259,7 @@ class BatchConsumer(driver.Consumer):
         self.app.engine.assign({aiokafka.TopicPartition(tp.topic, tp.partition) for tp in assigned})
 
 
-class BatchTransport(driver.Transport):
+class BatchTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped
     """The transport of BatchConsumer."""
 
     Consumer = BatchConsumer

@@ -55,7 +55,7 @@ class WorkerSettings:
     kept: KeptValues | None = None
 
 
-class _App(faust.App):
+class _App(faust.App):  # type: ignore[misc]  # Faust is untyped
     engine: Engine
 
     def _new_transport(self) -> BatchTransport:
@@ -132,7 +132,9 @@ class Worker:
         )
         app.engine = self.engine
         for spec in (RESPONSES, INTERACTIONS, PARTIALS):
-            channel = app.topic(topics(spec), key_serializer=Raw(), value_serializer=Raw(), partitions=settings.partitions)
+            channel = app.topic(
+                topics(spec), key_serializer=Raw(), value_serializer=Raw(), partitions=settings.partitions
+            )
             app.agent(channel, name=f"{spec.name}")(self._feed)
         return app
 
@@ -161,7 +163,8 @@ class Worker:
         stopping = asyncio.create_task(stop.wait(), name="stop")
         crashed = asyncio.create_task(self._app.wait_until_stopped(), name="faust")
         try:
-            await asyncio.wait([self.engine.failed, stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [self.engine.failed, stopping, crashed]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (engine, stopping):
                 task.cancel()

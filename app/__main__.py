@@ -17,6 +17,7 @@ FAILED, WRONG_CONFIGURATION, INTERRUPTED = 1, 2, 130
 
 # Each is the function, or the typer app, NAME of module app.cli.NAME, in the order of the help.
 COMMANDS = {
+    "worker": "Tally events and publish scores; more workers share them.",
     "serve": "Serve current scores: /metrics, JSON API, health checks.",
     "simulate": "Simulate customers of an online shop on the input topics.",
     "score": "Compute scores straight from CSV files, with no broker.",
