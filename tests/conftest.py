@@ -9,14 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.broker import EmbeddedBroker, cluster_id
-from tests.servers import ApacheKafka, KafkaMissingError
-
-
-def without(reason: str) -> None:
-    """Skips a test for want of a server; where CI=true that is a failure, since nobody would notice there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+from tests.servers import ApacheKafka, KafkaMissingError, without
 
 
 @pytest.fixture(scope="session")

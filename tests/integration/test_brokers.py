@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from app.broker import BrokerError, BrokerUnavailable, EmbeddedBroker, cluster_i
 from app.processes import free_port
 from app.settings import Settings, load_settings
 from app.topics import CHANGELOG_STAGES, TopicError, create_topics
+from tests.servers import ApacheKafka, KafkaMissingError, without
 
 DEADLINE_S = 20.0
 
@@ -52,6 +53,19 @@ def broker(request: pytest.FixtureRequest) -> str:
     """The address of each broker in turn."""
     address: str = request.getfixturevalue(request.param)
     return address
+
+
+@pytest.fixture
+def three_brokers(kafka: str) -> Iterator[ApacheKafka]:
+    """A cluster of three of our own, where an Apache Kafka can be had at all."""
+    assert kafka
+    try:
+        cluster = ApacheKafka(brokers=3, heap="256m")
+    except KafkaMissingError as error:
+        without(f"a cluster of three cannot be started: {error}")
+        return
+    with cluster:
+        yield cluster
 
 
 def settings_at(address: str, **overrides: object) -> Settings:
@@ -305,6 +319,43 @@ class TestApacheKafka:
         assert record.value == b"committed"
         assert end == 4  # two records and the two markers of their transactions
 
+    @pytest.mark.kafka
+    @pytest.mark.asyncio
+    async def test_a_cluster_of_three_works_on_while_one_is_gone(self, three_brokers: ApacheKafka) -> None:
+        """Records written while a broker is killed are all there; a frozen one answers again; the killed one comes back."""
+        topic = TopicPartition(f"cluster-{uuid.uuid4().hex}", 0)
+        admin = AIOKafkaAdminClient(bootstrap_servers=three_brokers.address)
+        await admin.start()
+        await admin.create_topics([NewTopic(topic.topic, 1, 3)])
+        await admin.close()
+        producer = AIOKafkaProducer(
+            bootstrap_servers=three_brokers.address, acks="all", enable_idempotence=True
+        )
+        await producer.start()
+        for number in range(30):
+            if number == 10:
+                three_brokers.kill(0)
+            await producer.send_and_wait(topic.topic, b"%d" % number, partition=0)
+        await producer.stop()
+        three_brokers.restart(0)
+        first = three_brokers.address.split(",")[0]
+        await cluster_id(first, {})
+        three_brokers.pause(0)
+        with pytest.raises(TimeoutError):
+            await cluster_id(first, {}, timeout_s=0.5)
+        three_brokers.resume(0)
+        await wait_for_broker(first, DEADLINE_S, {}, ignore)
+        consumer = AIOKafkaConsumer(bootstrap_servers=three_brokers.address, auto_offset_reset="earliest")
+        await consumer.start()
+        consumer.assign([topic])
+        values = []
+        async with asyncio.timeout(DEADLINE_S):
+            while len(values) < 30:
+                for fetched in (await consumer.getmany(timeout_ms=500)).values():
+                    values += [int(record.value) for record in fetched]
+        await consumer.stop()
+        assert values == list(range(30))
+
 
 class TestCreatingTopics:
     @pytest.mark.embedded
@@ -323,7 +374,10 @@ class TestCreatingTopics:
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         await admin.close()
         assert {found[outcome.name] for outcome in first} == {3}
-        assert found.keys() >= {f"{settings.prefix}windows.v1", f"{settings.prefix}{settings.group}-scores-changelog"}
+        assert found.keys() >= {
+            f"{settings.prefix}windows.v1",
+            f"{settings.prefix}{settings.group}-scores-changelog",
+        }
 
     @pytest.mark.embedded
     @pytest.mark.asyncio
