@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from scoring.windows import LiveWindow
 
 OPEN_END_S = 1_800
-# The clock runs fast a little longer than asked, since starting and stopping take time too.
-CLOCK_SPARE_S = 90
+# The clock runs fast longer than asked, since starting and stopping take time too.
+CLOCK_SPARE_S = 240
 HISTORY_DAYS = 28
 EVENTS_PER_WALL_SECOND = 300.0
 # Once the clock shows the present it is no longer fast, and events would be few.
@@ -31,9 +31,9 @@ class Plan:
     """The times of one run.
 
     Attributes:
-        seconds: how long the live part lasts, wall time; None is until stopped.
+        seconds: how long it runs once the scores are live, wall time; None is until stopped.
         speed: event seconds per wall second, >= 1, until the clock has reached the present.
-        incident_begin_s: wall seconds from the start of the live part.
+        incident_begin_s: wall seconds from when the scores are live.
         incident_lasts_s: wall seconds.
     """
 

@@ -77,8 +77,8 @@ class Pipeline:
         address: where serve listens.
         speed: how fast event time runs.
         clock_ms: event time now.
-        elapsed_s: wall seconds of the live part.
-        seconds: how long it lasts, or None.
+        elapsed_s: wall seconds since the scores are live; None before.
+        seconds: how long it goes on from there, or None.
         history: events produced before it.
         live: events produced in it.
         waiting_for: why there are no scores yet, or None.
@@ -87,7 +87,7 @@ class Pipeline:
     address: str
     speed: float
     clock_ms: int = 0
-    elapsed_s: float = 0.0
+    elapsed_s: float | None = None
     seconds: float | None = None
     history: int = 0
     live: int = 0
@@ -97,7 +97,12 @@ class Pipeline:
         """Where to look, what time it is, and how long it goes on."""
         time = datetime.fromtimestamp(self.clock_ms / 1000, UTC)
         pace = "real time" if self.speed == 1 else f"{self.speed:g} times real time"
-        left = "Ctrl-C ends it" if self.seconds is None else f"{self.elapsed_s:.0f} of {self.seconds:.0f} s"
+        if self.elapsed_s is None:
+            left = "starting"
+        elif self.seconds is None:
+            left = "Ctrl-C ends it"
+        else:
+            left = f"{self.elapsed_s:.0f} of {self.seconds:.0f} s"
         return Text.assemble(
             ("effortstream demo", "bold"),
             f"  {self.address}  {time:%Y-%m-%d %H:%M:%S} UTC, {pace}  {left}",

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 HISTORY_CELL_MS = 3_600_000
 LIVE_CELL_MS = 1_000
-# Twenty-eight days of this many responses a day are about 110,000: enough for baselines, seconds to produce.
-HISTORY_RESPONSES_PER_DAY = 3_900
+# Twenty-eight days of this many responses a day are about 45,000: enough for baselines, seconds to take in.
+HISTORY_RESPONSES_PER_DAY = 1_600
 # A catalog that asks little must not make the history long.
 RESPONSES_EACH_MIN = 0.25
 CUSTOMERS = 20_000

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def demo(
     seconds: Annotated[
-        float | None, typer.Option(help="End by itself after this long (default: until Ctrl-C).", min=5)
+        float | None,
+        typer.Option(
+            help="End by itself, this long after the first live scores (default: until Ctrl-C).", min=5
+        ),
     ] = None,
     port: Annotated[
         int, typer.Option(help="Port of 127.0.0.1 that scores are served on.", min=1, max=65535)

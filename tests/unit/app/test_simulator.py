@@ -255,8 +255,8 @@ def test_the_rate_is_the_number_of_events_a_second() -> None:
     assert len(run(shop(), 24, rate=1.5)) == pytest.approx(1.5 * 86_400, rel=0.03)
 
 
-def test_four_weeks_of_history_are_a_hundred_thousand_answers() -> None:
-    """The modest rate of the history gives 100,000 to 150,000 answers in 28 days."""
+def test_four_weeks_of_history_are_some_ten_thousand_answers() -> None:
+    """The modest rate of the history gives 40,000 to 50,000 answers in 28 days."""
     simulator = Simulator(shop(), np.random.default_rng(3), START_MS)
     simulator.rate = simulator.history_rate
     count = sum(
@@ -264,7 +264,7 @@ def test_four_weeks_of_history_are_a_hundred_thousand_answers() -> None:
         for batch in simulator.until(START_MS + 28 * DAY_MS, cell_ms=HISTORY_CELL_MS)
         for event in batch
     )
-    assert 100_000 < count < 150_000
+    assert 40_000 < count < 50_000
 
 
 def test_any_catalog_will_do() -> None:
