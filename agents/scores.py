@@ -17,6 +17,7 @@ from agents.segments import KeptValues, SegmentCaps
 from agents.topics import INTERACTION_STATS, SCORES, WINDOWS
 from scoring.catalog import Catalog
 from scoring.live import LiveSums
+from scoring.tallies import add
 from scoring.watermarks import Merged, SourceState, merged_watermark
 
 END_MS: Final = 1 << 53
@@ -331,6 +332,18 @@ class ScoreStage:
     def watermark_ms(self) -> int | None:
         """The merged watermark; None before all sources have reported, and behind the end of a replay."""
         return None if self._watermark_ms == END_MS else self._watermark_ms
+
+    def interaction_totals(self) -> dict[tuple[str, str], tuple[dict[str, str], list[int]]]:
+        """Interaction tallies over everything that is held, by (touchpoint, series code), with their segment."""
+        totals: dict[tuple[str, str], tuple[dict[str, str], list[int]]] = {}
+        for touchpoint, (raw_code, _, _, vector) in self._panes.tallies():
+            code = self._caps.published(touchpoint, raw_code)
+            if not parse_series_code(code)[0]:
+                _, total = totals.setdefault(
+                    (touchpoint, code), (self._publisher.segment(code), [0] * len(vector))
+                )
+                add(total, vector)
+        return totals
 
     @property
     def ended(self) -> bool:

@@ -173,7 +173,7 @@ class SourceStage:
 
     def tick(self, now_ms: int, *, at_end: bool) -> None:
         """Finds out whether the partition is idle: read to its end, and nothing came for ``idle_timeout``."""
-        if not at_end:
+        if not at_end or self._intake.replay:
             self._quiet_since_ms = None
             self._idle = False
         elif self._quiet_since_ms is None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "worker": "Tally events and publish scores; more workers share them.",
     "serve": "Serve current scores: /metrics, JSON API, health checks.",
     "simulate": "Simulate customers of an online shop on the input topics.",
+    "replay": "Replay CSV files through the whole pipeline.",
     "score": "Compute scores straight from CSV files, with no broker.",
     "topics": "Create the topics of a deployment.",
     "config": "Check the configuration and print what is in force.",

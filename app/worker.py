@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,10 @@ async def run_worker(
     client = {"bootstrap_servers": settings.broker, **security}
     partitions = await _check_topics(settings, client)
     transactional = await _check_transactions(settings, client)
+    if not transactional and not replay:
+        log.warning(
+            "the broker has no transactions: a crash can count records twice or lose them from the outputs"
+        )
     metrics = WorkerMetrics()
     worker = Worker(
         catalog,
@@ -142,12 +147,16 @@ async def _check_transactions(settings: Settings, client: dict[str, Any]) -> boo
     """Whether the brokers have transactions; without them only ``allow_non_transactional`` goes on."""
     producer = AIOKafkaProducer(**client, transactional_id=f"{settings.group}-{settings.prefix}probe")
     cause = ""
+    client_log = logging.getLogger("aiokafka")
+    level = client_log.level
+    client_log.setLevel(logging.CRITICAL)  # what it would say of a missing feature is said here
     try:
         await asyncio.wait_for(producer.start(), _PROBE_S)
     except (KafkaError, OSError, TimeoutError) as error:
         cause = str(error) or type(error).__name__
     finally:
         await producer.stop()
+        client_log.setLevel(level)
     if not cause:
         return True
     if settings.allow_non_transactional:
