@@ -17,6 +17,7 @@ FAILED, WRONG_CONFIGURATION, INTERRUPTED = 1, 2, 130
 
 # Each is the function, or the typer app, NAME of module app.cli.NAME, in the order of the help.
 COMMANDS = {
+    "demo": "See it work: broker, customers, worker and serve in one.",
     "worker": "Tally events and publish scores; more workers share them.",
     "serve": "Serve current scores: /metrics, JSON API, health checks.",
     "simulate": "Simulate customers of an online shop on the input topics.",
@@ -24,6 +25,7 @@ COMMANDS = {
     "score": "Compute scores straight from CSV files, with no broker.",
     "topics": "Create the topics of a deployment.",
     "config": "Check the configuration and print what is in force.",
+    "bench": "Measure the worker against the ceiling on Apache Kafka.",
     "schema": "Print the records and topics as JSON Schema or AsyncAPI.",
 }
 
