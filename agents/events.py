@@ -294,7 +294,7 @@ def clean_name(value: str) -> str | None:
         return None
     if len(value.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
         raise ValueError(f"at most {MAX_NAME_BYTES} bytes")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+    if not value.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
         raise ValueError("no control characters")
     return value
 
