@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from app.broker import cluster_id
@@ -88,6 +88,14 @@ def java() -> str:
             f"{program} is not Java {JAVA_VERSION_MIN} or newer: {shown.stderr.splitlines()[:1]}"
         )
     return program
+
+
+async def make_topic(admin: AIOKafkaAdminClient, name: str, partitions: int = 1, **settings: str) -> None:
+    """Creates a topic and waits until it is in the metadata, which follows a little later."""
+    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
+    async with asyncio.timeout(START_DEADLINE_S):
+        while name not in await admin.list_topics():
+            await asyncio.sleep(POLL_S)
 
 
 class ApacheKafka:

@@ -1,4 +1,4 @@
-"""The brokers that everything else is tested on: the embedded one, Apache Kafka, and creating topics on both."""
+"""The brokers that everything else is tested on: the embedded one and Apache Kafka."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownError
 
-from agents.topics import PUBLIC
 from app.broker import BrokerError, BrokerUnavailable, EmbeddedBroker, cluster_id, wait_for_broker
 from app.processes import free_port
-from app.settings import Settings, load_settings
-from app.topics import CHANGELOG_STAGES, TopicError, create_topics
-from tests.servers import ApacheKafka, KafkaMissingError, without
+from tests.servers import ApacheKafka, KafkaMissingError, make_topic, without
 
 DEADLINE_S = 20.0
 
@@ -48,13 +45,6 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def broker(request: pytest.FixtureRequest) -> str:
-    """The address of each broker in turn."""
-    address: str = request.getfixturevalue(request.param)
-    return address
-
-
 @pytest.fixture
 def three_brokers(kafka: str) -> Iterator[ApacheKafka]:
     """A cluster of three of our own, where an Apache Kafka can be had at all."""
@@ -66,21 +56,6 @@ def three_brokers(kafka: str) -> Iterator[ApacheKafka]:
         return
     with cluster:
         yield cluster
-
-
-def settings_at(address: str, **overrides: object) -> Settings:
-    """Settings with topics of their own."""
-    name = uuid.uuid4().hex[:8]
-    given = {"broker": address, "prefix": f"t{name}.", "group": f"g{name}"} | overrides
-    return load_settings(None, **given)
-
-
-async def make_topic(admin: AIOKafkaAdminClient, name: str, partitions: int = 1, **settings: str) -> None:
-    """Creates a topic and waits until it is in the metadata, which follows a little later."""
-    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
-    async with asyncio.timeout(DEADLINE_S):
-        while name not in await admin.list_topics():
-            await asyncio.sleep(0.02)
 
 
 class TestEmbeddedBroker:
@@ -253,7 +228,8 @@ class TestWaiting:
     @pytest.mark.asyncio
     async def test_a_broker_that_comes_later_is_found(self) -> None:
         """While nobody listens it is tried again, each failure is told, and the first answer ends the wait."""
-        port, told = free_port(), []
+        port = free_port()
+        told: list[str] = []
         wait = asyncio.create_task(wait_for_broker(f"127.0.0.1:{port}", DEADLINE_S, {}, told.append))
         await until(lambda: bool(told))
         async with EmbeddedBroker(port):
@@ -348,72 +324,10 @@ class TestApacheKafka:
         consumer = AIOKafkaConsumer(bootstrap_servers=three_brokers.address, auto_offset_reset="earliest")
         await consumer.start()
         consumer.assign([topic])
-        values = []
+        values: list[int] = []
         async with asyncio.timeout(DEADLINE_S):
             while len(values) < 30:
                 for fetched in (await consumer.getmany(timeout_ms=500)).values():
                     values += [int(record.value) for record in fetched]
         await consumer.stop()
         assert values == list(range(30))
-
-
-class TestCreatingTopics:
-    @pytest.mark.embedded
-    @pytest.mark.asyncio
-    async def test_all_are_created_once_and_then_left_alone(self, broker: str) -> None:
-        """The first run creates every topic with its settings, the second finds them all as they should be."""
-        settings = settings_at(broker, partitions=3)
-        first = await create_topics(settings, ignore)
-        second = await create_topics(settings, ignore)
-        assert len(first) == len(PUBLIC) + len(CHANGELOG_STAGES)
-        assert all(outcome.created for outcome in first)
-        assert not any(outcome.created or outcome.differences for outcome in second)
-        assert [outcome.name for outcome in second] == [outcome.name for outcome in first]
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-        await admin.start()
-        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-        await admin.close()
-        assert {found[outcome.name] for outcome in first} == {3}
-        assert found.keys() >= {
-            f"{settings.prefix}windows.v1",
-            f"{settings.prefix}{settings.group}-scores-changelog",
-        }
-
-    @pytest.mark.embedded
-    @pytest.mark.asyncio
-    async def test_another_number_of_partitions_is_refused_before_anything_is_created(
-        self, broker: str
-    ) -> None:
-        """The error names topic, both numbers and the remedy; no topic was made."""
-        settings = settings_at(broker, partitions=3)
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-        await admin.start()
-        await make_topic(admin, f"{settings.prefix}scores.v1", partitions=2)
-        with pytest.raises(TopicError, match=r"3 partitions, but .*scores\.v1 has 2.*--partitions"):
-            await create_topics(settings, ignore)
-        mine = [name for name in await admin.list_topics() if name.startswith(settings.prefix)]
-        await admin.close()
-        assert mine == [f"{settings.prefix}scores.v1"]
-
-    @pytest.mark.kafka
-    @pytest.mark.asyncio
-    async def test_other_settings_of_an_existing_topic_are_told_and_left_alone(self, kafka: str) -> None:
-        """A topic that somebody made with CreateTime is reported with both values."""
-        settings = settings_at(kafka, partitions=1)
-        name = f"{settings.prefix}responses.v1"
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        await make_topic(admin, name)
-        await admin.close()
-        outcomes = {outcome.name: outcome for outcome in await create_topics(settings, ignore)}
-        assert outcomes.pop(name).differences == (
-            "message.timestamp.type = CreateTime, expected LogAppendTime",
-        )
-        assert all(outcome.created for outcome in outcomes.values())
-
-    @pytest.mark.kafka
-    @pytest.mark.asyncio
-    async def test_too_many_copies_are_refused_with_the_remedy(self, kafka: str) -> None:
-        """One broker cannot hold nine copies, and the message says which option to change."""
-        with pytest.raises(TopicError, match="--replication"):
-            await create_topics(settings_at(kafka, replication=9), ignore)
