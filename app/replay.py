@@ -1,4 +1,4 @@
-"""Replay: files through the whole pipeline, under a topic prefix of its own, and the figures read back from its topics."""
+"""Replay: files through the whole pipeline under a topic prefix of its own, and the figures read back from it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ class _Replay:
             )
         )
         try:
-            await asyncio.wait([working, started], return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [working, started]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not started.done():
                 await working
             engine = (await started).engine
@@ -144,7 +145,7 @@ class _Replay:
     # -- in ----------------------------------------------------------------------------------------------------
 
     async def _produce(self) -> None:
-        """Every event to the partition of its identity, so that copies and edits meet; then the end-of-input markers."""
+        """Every event to the partition of its identity, so that copies and edits meet; then the end of input."""
         producer = AIOKafkaProducer(
             **self._client,
             acks="all",
@@ -157,7 +158,7 @@ class _Replay:
             lots: dict[tuple[str, int], Any] = {}
             pending: list[Any] = []
             for event in self._reading.events:
-                place = event.topic, self._partition(event)
+                place: tuple[str, int] = event.topic, self._partition(event)
                 self._sent.setdefault(place, []).append(event)
                 await self._append(producer, lots, pending, place, event.key, event.value)
             for topic in _SPECS:
@@ -255,10 +256,12 @@ class _Replay:
             await asyncio.sleep(_POLL_S)
 
     def _ended(self, engine: Engine) -> bool:
-        scores = [owned for owned in engine.ready.values() if isinstance(owned.stage, ScoreStage)]
-        return len(scores) == self._settings.partitions and all(
-            owned.stage.ended and not owned.writing.locked() for owned in scores
-        )
+        ended = [
+            owned.stage.ended and not owned.writing.locked()
+            for owned in engine.ready.values()
+            if isinstance(owned.stage, ScoreStage)
+        ]
+        return len(ended) == self._settings.partitions and all(ended)
 
     # -- out ---------------------------------------------------------------------------------------------------
 
