@@ -90,7 +90,9 @@ def java() -> str:
     return program
 
 
-async def make_topic(admin: AIOKafkaAdminClient, name: str, partitions: int = 1, **settings: str) -> None:
+async def make_topic(
+    admin: AIOKafkaAdminClient, name: str, partitions: int = 1, settings: dict[str, str] | None = None
+) -> None:
     """Creates a topic and waits until it is in the metadata, which follows a little later."""
     await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
     async with asyncio.timeout(START_DEADLINE_S):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownError
 
@@ -75,11 +75,12 @@ class TestEmbeddedBroker:
     @pytest.mark.asyncio
     async def test_it_is_stopped_when_the_block_fails(self) -> None:
         """An error inside the block comes out as it is, and the process is gone."""
-        broker, pids = EmbeddedBroker(), []
+        broker = EmbeddedBroker()
+        pids: list[int] = []
 
         async def run() -> None:
             async with broker:
-                pids.append(broker.pid)
+                pids.append(broker.pid or 0)
                 raise KeyError("ours")
 
         with pytest.raises(KeyError, match="ours"):
@@ -186,7 +187,7 @@ class TestEmbeddedBroker:
         topic = TopicPartition(f"limits-{uuid.uuid4().hex}", 0)
         admin = AIOKafkaAdminClient(bootstrap_servers=embedded)
         await admin.start()
-        await make_topic(admin, topic.topic, **{"message.timestamp.type": "LogAppendTime"})
+        await make_topic(admin, topic.topic, settings={"message.timestamp.type": "LogAppendTime"})
         await admin.close()
         producer = AIOKafkaProducer(bootstrap_servers=embedded)
         await producer.start()
@@ -202,7 +203,7 @@ class TestEmbeddedBroker:
         )
         await consumer.start()
         consumer.assign([topic])
-        records = []
+        records: list[ConsumerRecord] = []
         async with asyncio.timeout(DEADLINE_S):
             while len(records) < 10:
                 for fetched in (await consumer.getmany(timeout_ms=500)).values():
