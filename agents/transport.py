@@ -11,6 +11,7 @@ versions are pinned, and the integration tests cover what is relied on.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ _FETCH_BYTES = 4 << 20
 _FETCH_WAIT_MS = 50
 _POLL_S = 0.2
 
+LIBRARY_LOG = logging.getLogger("faust")
+"""For our subclasses of Faust's services: its own lines ("Starting...") are not ours to show at INFO."""
+
 
 class Raw(Codec):  # type: ignore[misc]  # Faust is untyped
     """Hands a message's value on as it is."""
@@ -45,6 +49,8 @@ class Raw(Codec):  # type: ignore[misc]  # Faust is untyped
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     """The consumer's thread: fetches batches, under read_committed."""
+
+    logger = LIBRARY_LOG
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -180,6 +186,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
     """Yields one message for each batch of the partitions whose state is restored."""
 
     _thread: BatchThread
+    logger = LIBRARY_LOG
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)

@@ -22,7 +22,7 @@ from agents.scores import ScoreStage
 from agents.segments import KeptValues
 from agents.source import Intake
 from agents.topics import INTERACTIONS, PARTIALS, RESPONSES, Topics
-from agents.transport import BatchTransport, Raw
+from agents.transport import LIBRARY_LOG, BatchTransport, Raw
 from scoring.catalog import Catalog
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,7 @@ class WorkerSettings:
 
 class _App(faust.App):  # type: ignore[misc]  # Faust is untyped
     engine: Engine
+    logger = LIBRARY_LOG
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
