@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,15 +29,23 @@ def demo(
     seed: Annotated[int, typer.Option(help="A number that the customers are drawn from.", min=0)] = 1,
 ) -> None:
     """Watch an online shop: embedded broker, worker, serve, and simulated customers."""
+    asked: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        # Once: a second Ctrl-C must not tear up the orderly end that the first one began
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
         # Imported now, so that a Ctrl-C during the second that it takes is an orderly end too
         from app.demo import DemoOptions, run_demo  # noqa: PLC0415
 
-        run_demo(DemoOptions(seconds, port, config, speed, seed))
+        # An interrupt that Python had to swallow, as in the middle of a callback, counts as well
+        if not asked:
+            run_demo(DemoOptions(seconds, port, config, speed, seed))
     except KeyboardInterrupt:
-        raise typer.Exit from None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+        pass
