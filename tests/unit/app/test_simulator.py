@@ -170,7 +170,7 @@ def test_base_means_are_near_the_wanted_ones() -> None:
     catalog = shop()
     simulator = Simulator(catalog, np.random.default_rng(0), START_MS)
     ratings: dict[tuple[str, str], list[int]] = {}
-    for answer in answers(run(catalog, 48)):
+    for answer in answers(run(catalog, 24)):
         assert answer.rating is not None
         ratings.setdefault((str(answer.touchpoint), answer.question), []).append(answer.rating)
     asked = {(place.name, one.id) for place in places(catalog) for one in place.questions}
