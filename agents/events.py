@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -48,11 +49,25 @@ class Checks:
         catalog: the declared questions, touchpoints and segments.
         oldest_ms: event times before it are ``too_old``; the year 2000 in a worker, 0 in replay and score.
         max_future_ms: how far an event may be ahead of its record's timestamp, or None for no bound (replay, score).
+        fields, closed: ``segment_fields`` and ``closed_values`` of the catalog.
+        decode_response, decode_interaction: of the fields that mean something; all others are skipped, not read.
     """
 
     catalog: Catalog
     oldest_ms: int = YEAR_2000_MS
     max_future_ms: int | None = 300_000
+    fields: tuple[str, ...] = field(init=False, repr=False)
+    closed: Mapping[str, frozenset[str]] = field(init=False, repr=False)
+    decode_response: Callable[[bytes], Any] = field(init=False, repr=False, compare=False)
+    decode_interaction: Callable[[bytes], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Works out once what each record needs."""
+        fields = segment_fields(self.catalog)
+        object.__setattr__(self, "fields", fields)
+        object.__setattr__(self, "closed", closed_values(self.catalog))
+        object.__setattr__(self, "decode_response", _loose_decoder(_LooseResponse, fields))
+        object.__setattr__(self, "decode_interaction", _loose_decoder(_LooseInteraction, fields))
 
     @staticmethod
     def for_files(catalog: Catalog) -> Checks:
@@ -101,6 +116,9 @@ class _Refused(Exception):  # noqa: N818 - control flow inside this module, neve
         super().__init__(reason)
 
 
+_NULL: Final = msgspec.Raw(b"null")
+
+
 class _LooseResponse(msgspec.Struct, gc=False):
     response_id: Any = None
     customer_id: Any = None
@@ -110,8 +128,7 @@ class _LooseResponse(msgspec.Struct, gc=False):
     event_time_ms: Any = None
     updated_at_ms: Any = None
     touchpoint: Any = None
-    segments: Any = None
-    comment: Any = None
+    comment: msgspec.Raw = _NULL  # read only where its question wants it
 
 
 class _LooseInteraction(msgspec.Struct, gc=False):
@@ -128,11 +145,18 @@ class _LooseInteraction(msgspec.Struct, gc=False):
     retries: Any = None
     errors: Any = None
     rage_clicks: Any = None
-    segments: Any = None
 
 
-_decode_response = msgspec.json.Decoder(_LooseResponse).decode
-_decode_interaction = msgspec.json.Decoder(_LooseInteraction).decode
+def segments_type(fields: tuple[str, ...], value: Any) -> type[msgspec.Struct]:
+    """A type with the segment fields of a record, in their order, each of this type or None."""
+    names = {f"field_{at}": name for at, name in enumerate(fields)}
+    return msgspec.defstruct("Segments", [(key, value, None) for key in names], rename=names, gc=False)
+
+
+def _loose_decoder(base: type[msgspec.Struct], fields: tuple[str, ...]) -> Callable[[bytes], Any]:
+    segments = segments_type(fields, Any)
+    loose = msgspec.defstruct(base.__name__, [("segments", segments | None, None)], bases=(base,), gc=False)
+    return msgspec.json.Decoder(loose).decode
 
 
 def segment_fields(catalog: Catalog) -> tuple[str, ...]:
@@ -157,7 +181,7 @@ def read_response(value: bytes | None, timestamp_ms: int, checks: Checks) -> Ans
         The answer, or the refusal with one of the reasons of the dead-letter contract.
     """
     try:
-        raw = _decode(value, _decode_response, "rating")
+        raw = _decode(value, checks.decode_response, "rating")
         return _answer(raw, timestamp_ms, checks)
     except _Refused as refused:
         return refused.refusal
@@ -166,7 +190,7 @@ def read_response(value: bytes | None, timestamp_ms: int, checks: Checks) -> Ans
 def read_interaction(value: bytes | None, timestamp_ms: int, checks: Checks) -> Contact | Refusal:
     """Checks one record of the interactions topic; otherwise as ``read_response``."""
     try:
-        raw = _decode(value, _decode_interaction, None)
+        raw = _decode(value, checks.decode_interaction, None)
         return _contact(raw, timestamp_ms, checks)
     except _Refused as refused:
         return refused.refusal
@@ -190,6 +214,8 @@ def _undecodable(value: bytes, problem: str, rating_field: str | None) -> _Refus
         value.decode()
     except UnicodeDecodeError as error:
         return _Refused("not_utf8", f"byte {error.start} is not UTF-8")
+    if problem.endswith("`$.segments`"):
+        return _Refused("wrong_type", "segments must be an object of strings")
     if "out of range" in problem:
         if rating_field and f"$.{rating_field}" in problem:
             return _Refused("off_scale", "the rating is out of the range of a number")
@@ -197,13 +223,13 @@ def _undecodable(value: bytes, problem: str, rating_field: str | None) -> _Refus
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        if "ecursion" in str(error):
+        if "depth limit" in str(error):
             return _Refused("too_deep", "nested too deeply to be read")
         return _Refused("not_json", f"not JSON at character {error.pos}")
     return _Refused("wrong_type", "the value is not a JSON object")
 
 
-def _answer(raw: _LooseResponse, timestamp_ms: int, checks: Checks) -> Answer:
+def _answer(raw: Any, timestamp_ms: int, checks: Checks) -> Answer:
     response_id = _id(raw.response_id, "response_id", required=True)
     _id(raw.customer_id, "customer_id")
     interaction_id = _id(raw.interaction_id, "interaction_id")
@@ -218,12 +244,12 @@ def _answer(raw: _LooseResponse, timestamp_ms: int, checks: Checks) -> Answer:
     event_time_ms = _event_time(raw.event_time_ms, timestamp_ms, checks)
     updated_at_ms = _time(raw.updated_at_ms, "updated_at_ms")
     touchpoint = _name(raw.touchpoint, "touchpoint") or question.touchpoint
-    fields = _fields(raw.segments, None, checks.catalog)
+    fields = _fields(raw.segments, None, checks)
     rating = _rating(raw.rating, question)
     if touchpoint is None and rating is not None:
         raise _Refused("missing_field", "touchpoint, and the question declares no default")
     _declared(touchpoint, checks.catalog)
-    comment = _text(raw.comment, "comment") if question.comments else None
+    comment = _comment(raw.comment) if question.comments else None
     return Answer(
         response_id or "",
         question,
@@ -238,7 +264,7 @@ def _answer(raw: _LooseResponse, timestamp_ms: int, checks: Checks) -> Answer:
     )
 
 
-def _contact(raw: _LooseInteraction, timestamp_ms: int, checks: Checks) -> Contact:
+def _contact(raw: Any, timestamp_ms: int, checks: Checks) -> Contact:
     interaction_id = _id(raw.interaction_id, "interaction_id", required=True)
     _id(raw.customer_id, "customer_id")
     touchpoint = _name(raw.touchpoint, "touchpoint")
@@ -246,7 +272,7 @@ def _contact(raw: _LooseInteraction, timestamp_ms: int, checks: Checks) -> Conta
         raise _Refused("missing_field", "touchpoint")
     _declared(touchpoint, checks.catalog)
     event_time_ms = _event_time(raw.event_time_ms, timestamp_ms, checks)
-    fields = _fields(raw.segments, raw.channel, checks.catalog)
+    fields = _fields(raw.segments, raw.channel, checks)
     return Contact(interaction_id or "", touchpoint, fields, event_time_ms, contact_vector(raw))
 
 
@@ -314,18 +340,23 @@ def _declared(touchpoint: str | None, catalog: Catalog) -> None:
         raise _Refused("unknown_touchpoint", "the touchpoint is not declared and strict = true")
 
 
-def _fields(segments: Any, channel: Any, catalog: Catalog) -> tuple[str | None, ...]:
-    if segments is None:
-        segments = {}
-    if not isinstance(segments, dict):
-        raise _Refused("wrong_type", "segments must be an object of strings")
-    closed = closed_values(catalog)
+def _comment(raw: msgspec.Raw) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=str | None)
+    except UnicodeDecodeError:
+        raise _Refused("not_utf8", "the comment is not UTF-8") from None
+    except (msgspec.MsgspecError, RecursionError):
+        raise _Refused("wrong_type", "comment must be a string") from None
+
+
+def _fields(segments: Any, channel: Any, checks: Checks) -> tuple[str | None, ...]:
+    carried = (None,) * len(checks.fields) if segments is None else msgspec.structs.astuple(segments)
     out = []
-    for field in segment_fields(catalog):
-        value = _name(segments.get(field), f"segments.{field}")
-        if value is None and field == "channel":
+    for name, text in zip(checks.fields, carried, strict=True):
+        value = _name(text, f"segments.{name}")
+        if value is None and name == "channel":
             value = _name(channel, "channel")
-        if value is not None and field in closed and value not in closed[field]:
+        if value is not None and name in checks.closed and value not in checks.closed[name]:
             value = OTHER
         out.append(value)
     return tuple(out)
