@@ -67,16 +67,24 @@ class Profiles:
         self._values: dict[tuple[str, int], set[str]] = {}
         self.table: list[Profile] = []
         self.fresh: list[int] = []
-        self.values_capped = 0
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def find(self, question: str, touchpoint: str, fields: tuple[str | None, ...]) -> int | None:
+        """The number of a combination, or None if it has none yet."""
+        if not fields:
+            fields = (None,) * len(self._field_names)
+        held = self._numbers.get((question, touchpoint, fields))
+        if held is None:
+            held = self._numbers.get((question, touchpoint, self._capped(touchpoint, fields)))
+        return held
 
     def number(self, question: str, touchpoint: str, fields: tuple[str | None, ...]) -> int | Refusal:
         """The number of a combination, given out if it is new; a refusal where a bound says no."""
         if not fields:
             fields = (None,) * len(self._field_names)
-        held = self._numbers.get((question, touchpoint, fields))
+        held = self.find(question, touchpoint, fields)
         if held is not None:
             return held
         undeclared = touchpoint not in self._catalog.touchpoints
@@ -86,17 +94,13 @@ class Profiles:
                 return Refusal(
                     "touchpoint_limit", f"more than {limit} undeclared touchpoints in this partition"
                 )
-        fields = self._capped(touchpoint, fields)
-        identity = question, touchpoint, fields
-        held = self._numbers.get(identity)
-        if held is None:
-            if len(self.table) >= MAX_PROFILES:
-                return Refusal(
-                    "touchpoint_limit", f"more than {MAX_PROFILES} combinations of question and touchpoint"
-                )
-            held = self._enter(identity)
-            self.fresh.append(held)
-        return held
+        if len(self.table) >= MAX_PROFILES:
+            return Refusal(
+                "touchpoint_limit", f"more than {MAX_PROFILES} combinations of question and touchpoint"
+            )
+        number = self._enter((question, touchpoint, self._capped(touchpoint, fields)))
+        self.fresh.append(number)
+        return number
 
     def drain(self) -> list[tuple[int, bytes]]:
         """(number, stored form) of the profiles that are new since the last call."""
@@ -151,7 +155,6 @@ class Profiles:
             limit = self._open_limits[at]
             seen = self._values.get((touchpoint, at), ())
             if value is not None and limit is not None and value not in seen and (full or len(seen) >= limit):
-                self.values_capped += 1
                 value = OTHER  # noqa: PLW2901 - the capped value takes the place of the raw one
             out.append(value)
         return tuple(out)

@@ -28,6 +28,7 @@ from agents.events import (
     closed_values,
     read_response,
     segment_fields,
+    segments_type,
 )
 from agents.ledger import (
     HAS_UPDATED,
@@ -55,7 +56,7 @@ _get_value = attrgetter("value")
 
 
 class _Fields(dict[Any, int]):
-    """Raw (question, touchpoint, segment values ...) to profile number; ``_UNFIT`` where the careful path must look."""
+    """Raw (question, touchpoint, segment values ...) to profile number; ``_UNFIT`` where there is none (yet)."""
 
     def __init__(self, stage: ResponseStage) -> None:
         super().__init__()
@@ -64,8 +65,7 @@ class _Fields(dict[Any, int]):
     def __missing__(self, raw: tuple[str | None, ...]) -> int:
         if len(self) >= _RAW_CACHE:
             self.clear()
-        number = self._stage.profile_of_raw(raw)
-        # A refusal is not remembered: it depends on how full the bounds are by then.
+        number = self._stage.profile_of_raw(raw, enter=False)
         if number != _UNFIT:
             self[raw] = number
         return number
@@ -83,12 +83,7 @@ def _fast_type(fields: tuple[str, ...], *, comments: bool) -> type[msgspec.Struc
         ("updated_at_ms", int | None, None),
         ("touchpoint", *optional_text),
     ]
-    if fields:
-        names = {f"field_{at}": name for at, name in enumerate(fields)}
-        segments = msgspec.defstruct(
-            "Segments", [(key, *optional_text) for key in names], rename=names, gc=False
-        )
-        columns.append(("segments", segments | None, None))
+    columns.append(("segments", segments_type(fields, str | None) | None, None))
     if comments:
         columns.append(("comment", *optional_text))
     return msgspec.defstruct("FastResponse", columns, gc=False)
@@ -168,6 +163,8 @@ class ResponseStage(SourceStage):
                 for record, time in zip(records, times, strict=True)
             ]
         numbers = list(map(self._raw.__getitem__, self._raw_keys(rows, questions)))
+        if _UNFIT in numbers:
+            self._enter_profiles(records, rows, times, numbers)
         updated = [row.updated_at_ms for row in rows]
         try:
             profile = np.array(numbers, np.int64)
@@ -233,8 +230,42 @@ class ResponseStage(SourceStage):
             bad |= time_ms > np.array([record.timestamp for record in records], np.int64) + future_ms
         return bad
 
-    def profile_of_raw(self, raw: tuple[str | None, ...]) -> int:
-        """The profile number for the texts of a record as they came, or ``_UNFIT``."""
+    def _enter_profiles(
+        self, records: Sequence[Record], rows: list[Any], times: list[int], numbers: list[int]
+    ) -> None:
+        """Numbers for new combinations, in order, up to the first record that might be refused.
+
+        A refused record must not use up a place among the bounded ones. From it on the careful path decides.
+        """
+        floor_ms = -1 if self._intake.replay else max(*times, self.newest_ms or 0) - self._reach_ms
+        for at, raw in enumerate(self._raw_keys(rows, [row.question for row in rows])):
+            if numbers[at] != _UNFIT:
+                continue
+            numbers[at] = self._raw[raw]  # a record before this one may have entered it
+            if numbers[at] == _UNFIT:
+                if times[at] < floor_ms or not self._is_sound(records[at], rows[at], times[at]):
+                    return
+                numbers[at] = self.profile_of_raw(raw, enter=True)
+
+    def _is_sound(self, record: Record, row: Any, time_ms: int) -> bool:
+        question = self._intake.catalog.questions.get(row.question)
+        future_ms, updated_ms = self._checks.max_future_ms, row.updated_at_ms
+        return (
+            question is not None
+            and row.response_id != ""
+            and question.scale.low <= row.rating <= question.scale.high
+            and self._checks.oldest_ms <= time_ms < YEAR_2100_MS
+            and (future_ms is None or time_ms <= record.timestamp + future_ms)
+            and (updated_ms is None or 0 <= updated_ms < YEAR_2100_MS)
+        )
+
+    def profile_of_raw(self, raw: tuple[str | None, ...], *, enter: bool) -> int:
+        """The profile number for the texts of a record as they came, or ``_UNFIT``.
+
+        Args:
+            raw: question, touchpoint, and the segment fields if it carries any.
+            enter: give out a number if the combination is new.
+        """
         name, touchpoint, *fields = raw
         question = self._intake.catalog.questions.get(name or "")
         if question is None:
@@ -250,8 +281,9 @@ class ResponseStage(SourceStage):
         for at, (field, value) in enumerate(zip(self._field_names, cleaned, strict=False)):
             if value is not None and field in self._closed and value not in self._closed[field]:
                 cleaned[at] = OTHER
-        number = self._profiles.number(question.id, touchpoint, tuple(cleaned))
-        return _UNFIT if isinstance(number, Refusal) else number
+        find = self._profiles.number if enter else self._profiles.find
+        number = find(question.id, touchpoint, tuple(cleaned))
+        return _UNFIT if number is None or isinstance(number, Refusal) else number
 
     # -- plain new answers, all at once --------------------------------------------------------------------------
 
