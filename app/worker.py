@@ -182,13 +182,10 @@ async def _check_transactions(settings: Settings, client: dict[str, Any]) -> boo
     if not cause:
         return True
     if settings.allow_non_transactional:
-        log.warning(
-            "the broker has no transactions: a crash can count records twice or lose them from the outputs"
-        )
         return False
     raise DeploymentError(
-        f"The broker at {settings.broker} has no transactions ({cause}), so a crash could count records twice or tear a "
-        "checkpoint. Use Apache Kafka, or accept that with --allow-non-transactional"
+        f"The broker at {settings.broker} has no transactions ({cause}), so a crash could count records twice "
+        "or tear a checkpoint. Use Apache Kafka, or accept that with --allow-non-transactional"
     )
 
 
