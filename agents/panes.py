@@ -1,4 +1,4 @@
-"""Panes of one source partition: absolute tallies by touchpoint and slice of event time, fine when new, coarse when old.
+"""Panes of one source partition: absolute tallies by touchpoint and slice of time, fine when new, coarse when old.
 
 A live window of size s is made of panes of one width; no live window reaches back further than its size from the
 newest event. So a pane of that width is worth keeping for that long and no longer: then it is folded into the

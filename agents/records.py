@@ -70,7 +70,7 @@ class ScoreRecord(msgspec.Struct, gc=False):
 
 
 class InteractionStatsRecord(msgspec.Struct, gc=False):
-    """Counts and means of interactions in one live window (effort.interaction-stats.v1); means are null without data."""
+    """Interactions in one live window (effort.interaction-stats.v1); means are null without data."""
 
     touchpoint: str
     journey_stage: str | None

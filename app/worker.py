@@ -203,9 +203,9 @@ class _Listener:
         if not port:
             return
         app = web.Application()
-        app.add_routes([
-            web.get("/metrics", self._get_metrics), web.get("/livez", self._get_livez), web.get("/readyz", self._get_readyz)
-        ])  # fmt: skip
+        app.router.add_get("/metrics", self._get_metrics)
+        app.router.add_get("/livez", self._get_livez)
+        app.router.add_get("/readyz", self._get_readyz)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:

@@ -1,4 +1,4 @@
-"""The pipeline's metrics, read from the engine at each scrape: a partition that was given away leaves no gauge behind."""
+"""The pipeline's metrics, read from the engine at each scrape: a partition given away leaves no gauge behind."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of /metrics, /livez and /readyz (default: 9464; 0 is off).")
     ] = None,
-    allow_non_transactional: Annotated[
+    allow_non_transactional: Annotated[  # noqa: FBT002 - the form that typer calls
         bool, typer.Option("--allow-non-transactional", help="Accept a broker without transactions.")
     ] = False,
 ) -> None:
