@@ -61,14 +61,21 @@ class _Fields(dict[Any, int]):
     def __init__(self, stage: ResponseStage) -> None:
         super().__init__()
         self._stage = stage
+        self._unfit: list[tuple[str | None, ...]] = []
 
     def __missing__(self, raw: tuple[str | None, ...]) -> int:
         if len(self) >= _RAW_CACHE:
             self.clear()
-        number = self._stage.profile_of_raw(raw, enter=False)
-        if number != _UNFIT:
-            self[raw] = number
+        number = self[raw] = self._stage.profile_of_raw(raw, enter=False)
+        if number == _UNFIT:
+            self._unfit.append(raw)
         return number
+
+    def forget_unfit(self) -> None:
+        """What has no number is remembered within a batch only: the next record may enter it."""
+        for raw in self._unfit:
+            self.pop(raw, None)
+        self._unfit.clear()
 
 
 def _fast_type(fields: tuple[str, ...], *, comments: bool) -> type[msgspec.Struct]:
@@ -164,6 +171,7 @@ class ResponseStage(SourceStage):
             ]
         numbers = list(map(self._raw.__getitem__, self._raw_keys(rows, questions)))
         if _UNFIT in numbers:
+            self._raw.forget_unfit()
             self._enter_profiles(records, rows, times, numbers)
         updated = [row.updated_at_ms for row in rows]
         try:
@@ -241,11 +249,15 @@ class ResponseStage(SourceStage):
         for at, raw in enumerate(self._raw_keys(rows, [row.question for row in rows])):
             if numbers[at] != _UNFIT:
                 continue
-            numbers[at] = self._raw[raw]  # a record before this one may have entered it
-            if numbers[at] == _UNFIT:
+            number = self._raw.get(raw, _UNFIT)  # a record before this one may have entered it
+            if number == _UNFIT:
                 if times[at] < floor_ms or not self._is_sound(records[at], rows[at], times[at]):
                     return
-                numbers[at] = self.profile_of_raw(raw, enter=True)
+                number = self.profile_of_raw(raw, enter=True)
+                if number == _UNFIT:
+                    return
+                self._raw[raw] = number
+            numbers[at] = number
 
     def _is_sound(self, record: Record, row: Any, time_ms: int) -> bool:
         question = self._intake.catalog.questions.get(row.question)
@@ -333,17 +345,16 @@ class ResponseStage(SourceStage):
     def _tally(
         self, time_ms: NDArray[np.int64], profile: NDArray[np.int64], content: NDArray[np.int64]
     ) -> None:
+        if self.newest_ms is not None:
+            self._panes.fold(self.newest_ms)  # a backlog of old answers goes straight into coarse panes
+        for width, here in self._panes.by_width(time_ms):
+            self._tally_panes(width, time_ms[here], profile[here], content[here])
+
+    def _tally_panes(
+        self, width: int, time_ms: NDArray[np.int64], profile: NDArray[np.int64], content: NDArray[np.int64]
+    ) -> None:
         panes = self._panes
-        if int(time_ms.min()) < panes.finest_from_ms:
-            old = time_ms < panes.finest_from_ms
-            for moment_ms, number, word in zip(
-                time_ms[old].tolist(), profile[old].tolist(), content[old].tolist(), strict=True
-            ):
-                self._add_one(moment_ms, number, word)
-            if old.all():
-                return
-            time_ms, profile, content = time_ms[~old], profile[~old], content[~old]
-        width, origin_ms = panes.layout.widths[0], panes.layout.origin_ms
+        origin_ms = panes.layout.origin_ms
         slices = (time_ms - origin_ms) // width
         first = int(slices.min())
         count = len(self._profiles)
