@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from agents.ports import Out, Outgoing
@@ -159,6 +160,12 @@ def _producer_options(client: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failed(step: str, place: Place, error: Exception) -> CheckpointError:
+    if isinstance(error, ProducerFenced):
+        return CheckpointError(
+            f"another worker has taken over {place.source}[{place.partition}], or a transaction was open for too long: "
+            "this one gave no sign of life within the session timeout. Nothing of its last checkpoint is visible; "
+            "start it again to share the work"
+        )
     cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return CheckpointError(
         f"could not {step} a checkpoint of {place.source}[{place.partition}]: {cause}. "
