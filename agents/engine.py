@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from agents.checkpoints import CheckpointError, Sink
 from agents.clock import Clock
 from agents.ports import Batch, Outgoing, Stage
 from agents.restoring import Progress, StateLostError, restore
+from scoring.errors import EffortStreamError
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +25,23 @@ _TICK_S = 0.2
 _REFETCH_MAX = 20
 _RECORDS_LOADED = 2_000
 _RECORDS_PER_CHECKPOINT = 50_000
+
+
+class BrokersFailedError(EffortStreamError, ConnectionError):
+    """The brokers do not answer any more, or refuse what a worker needs."""
+
+
+def explained(error: BaseException) -> BaseException:
+    """An error of the Kafka client as one with a remedy; any other as it is."""
+    if isinstance(error, EffortStreamError) or not isinstance(error, KafkaError | OSError):
+        return error
+    cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    out = BrokersFailedError(
+        f"the brokers do not do what the worker needs ({cause}). Nothing is lost: "
+        "look at the brokers, then start it again"
+    )
+    out.__cause__ = error
+    return out
 
 
 class Reader(Protocol):
@@ -120,6 +139,7 @@ class Engine:
         self._pace = pace
         self._observe = observe
         self._restore: asyncio.Task[None] | None = None
+        self._abandoned: list[Owned] = []
         self._stopping = False
         self._last_tick_s = 0.0
 
@@ -139,13 +159,14 @@ class Engine:
                 stage = self._new_stage(source)
                 owned[source] = Owned(stage, self._new_sink(source, stage))
             # The sinks first: they fence the last owner, so the end of its changelog is final.
-            await asyncio.gather(*(one.sink.open() for one in owned.values()))
+            await _open_all(owned.values())
             stages = {source: one.stage for source, one in owned.items()}
             await restore(stages, self._changelog_of, self.client, progress)
             for source, one in owned.items():
                 one.committed = one.stage.progress()
                 await self._reader().seek_to(source, one.stage.applied + 1)
         except BaseException:
+            self.restoring = None
             await asyncio.gather(*(one.sink.close() for one in owned.values()), return_exceptions=True)
             raise
         self.restoring = None
@@ -167,7 +188,8 @@ class Engine:
         self.ready = {}
         if owned and not self.failed.done():
             await self._guarded(self._checkpoint_all(owned))
-        await asyncio.gather(*(one.sink.close() for one in owned.values()), return_exceptions=True)
+        left, self._abandoned = [*owned.values(), *self._abandoned], []
+        await asyncio.gather(*(one.sink.close() for one in left), return_exceptions=True)
 
     async def stop(self) -> None:
         """As ``revoke``, and nothing is taken on any more."""
@@ -230,11 +252,14 @@ class Engine:
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Lets time pass and makes checkpoints until it is cancelled or fails."""
+        """Lets time pass and makes checkpoints until ``stop`` or a failure.
+
+        Not to be cancelled before ``stop``: what a checkpoint has drained from its stage is in no later one.
+        """
         await self._guarded(self._run())
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(_POLL_S)
             now_s = time.monotonic()
             if now_s - self._last_tick_s >= _TICK_S:
@@ -256,9 +281,8 @@ class Engine:
 
     def _tick(self) -> None:
         now_ms = self.clock.now_ms()
-        reader = self._reader()
         for source, owned in self.ready.items():
-            end = reader.log_end(source)
+            end = self._reader().log_end(source)
             owned.stage.tick(now_ms, at_end=end is not None and owned.stage.applied + 1 >= end)
 
     async def _checkpoint_all(self, owned: Mapping[TopicPartition, Owned]) -> None:
@@ -310,12 +334,25 @@ class Engine:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Ends the worker with this error."""
+        """Ends the worker with this error; what it owned is closed by ``stop``."""
+        self._abandoned += self.ready.values()
         self.ready = {}
         if not self.failed.done():
-            self.failed.set_result(error)
+            self.failed.set_result(explained(error))
 
     def _reader(self) -> Reader:
         if self.reader is None:
             raise CheckpointError("the consumer is not there yet")
         return self.reader
+
+
+async def _open_all(owned: Iterable[Owned]) -> None:
+    """Opens every sink; when one can not be opened, none is left half open."""
+    opening = [asyncio.create_task(one.sink.open()) for one in owned]
+    try:
+        await asyncio.gather(*opening)
+    except BaseException:
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+        raise

@@ -23,6 +23,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from faust.serializers.codecs import Codec
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.threads import WorkerThread
 
 from agents.ports import Batch
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _FETCH_BYTES = 4 << 20
 _FETCH_WAIT_MS = 50
 _POLL_S = 0.2
+_UNREADY_S = 0.02
+_THREAD_STOP_S = 2.0
 
 LIBRARY_LOG = logging.getLogger("faust")
 """For our subclasses of Faust's services: its own lines ("Starting...") are not ours to show at INFO."""
@@ -47,10 +50,30 @@ class Raw(Codec):  # type: ignore[misc]  # Faust is untyped
         return obj
 
 
+class _MortalThread(WorkerThread):  # type: ignore[misc]  # mode is untyped
+    """A thread that a client which hangs, after its brokers have died, can not keep the process alive with."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        """Waits for the thread's end, but not for ever: this blocks the event loop."""
+        self.is_stopped.wait(_THREAD_STOP_S)
+
+
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     """The consumer's thread: fetches batches, under read_committed."""
 
+    Worker = _MortalThread
     logger = LIBRARY_LOG
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Nothing: the app crashes with the same error, and whoever runs the worker says what that means."""
+
+    async def check_group(self) -> None:
+        """Raises what has ended this consumer's part in the group (no right to it, for one): nobody else asks."""
+        self._ensure_consumer()._coordinator.check_errors()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -83,6 +106,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         max_records: int | None = None,
     ) -> dict[Any, Batch]:
         """As ``Fetcher.fetched_records`` of aiokafka, but with the batches whole."""
+        consumer._coordinator.check_errors()
         fetcher = consumer._fetcher
         deadline = time.monotonic() + (timeout or 0.0)
         with fetcher._subscriptions.fetch_context():
@@ -198,7 +222,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
             await self.wait(self.can_resume_flow)
         ready = engine.ready
         if not ready or self.should_stop:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_UNREADY_S)
+            if not self.should_stop:
+                await self._thread.call_thread(self._thread.check_group)
             return
         generation = self.app.consumer_generation_id
         for source, batch in (await self._getmany(set(ready), _POLL_S)).items():
@@ -263,6 +289,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begins to restore the state of what was assigned; reading begins when that is done."""
         await super().on_partitions_assigned(assigned, generation_id)
+        self.app.engine.reader = self
         self.app.engine.assign({aiokafka.TopicPartition(tp.topic, tp.partition) for tp in assigned})
 
 

@@ -15,7 +15,7 @@ from faust.types import StreamT
 from agents.checkpoints import Place, PlainSink, Sink, TransactionalSink
 from agents.clock import Clock, SystemClock
 from agents.contacts import InteractionStage
-from agents.engine import Engine, Pace
+from agents.engine import Engine, Pace, explained
 from agents.ports import Stage
 from agents.responses import ResponseStage
 from agents.scores import ScoreStage
@@ -158,26 +158,27 @@ class Worker:
             EffortStreamError: the worker can not go on; its successor starts from the last checkpoint.
         """
         self._app.finalize()
-        await self._app.start()
-        self.engine.reader = self._app.consumer
         engine = asyncio.create_task(self.engine.run(), name="engine")
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        crashed = asyncio.create_task(self._app.wait_until_stopped(), name="faust")
+        faust_app = asyncio.create_task(self._run_app(), name="faust")
         try:
-            waited: list[asyncio.Future[Any]] = [self.engine.failed, stopping, crashed]
+            waited: list[asyncio.Future[Any]] = [self.engine.failed, stopping, faust_app]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (engine, stopping):
-                task.cancel()
-            await asyncio.gather(engine, stopping, return_exceptions=True)
             await self._shut_down()
-            crashed.cancel()
-            await asyncio.gather(crashed, return_exceptions=True)
+            for task in (engine, stopping, faust_app):
+                task.cancel()
+            *_, ended = await asyncio.gather(engine, stopping, faust_app, return_exceptions=True)
         if self.engine.failed.done():
             raise self.engine.failed.result()
-        crash = self._app.crash_reason
-        if crash is not None:
-            raise crash
+        for error in (self._app.crash_reason, ended):
+            if error is not None and not isinstance(error, asyncio.CancelledError):
+                raise explained(error)
+
+    async def _run_app(self) -> None:
+        """Returns when Faust has crashed or was stopped; raises when it can not start."""
+        await self._app.start()
+        await self._app.wait_until_stopped()
 
     async def _shut_down(self) -> None:
         try:

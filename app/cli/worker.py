@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 import uvloop
 
 from app.config import load_config
+from app.config_problems import ConfigurationError
 from app.logs import configure_logging
 from app.settings import Settings, load_settings
 from app.worker import run_worker
@@ -47,11 +49,13 @@ def worker(
         error = runner.run(_until_signalled(settings, loaded.catalog))
         if error is not None:
             typer.echo(f"Error: {error}", err=True)
+            sys.stdout.flush()
             # After a failed transaction a client thread may hang for ever; everything that counts is on the broker.
             os._exit(FAILED)
 
 
-async def _until_signalled(settings: Settings, catalog: Catalog) -> EffortStreamError | None:
+async def _until_signalled(settings: Settings, catalog: Catalog) -> str | None:
+    """Runs the worker; what ended it before its time, if anything did."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -64,7 +68,12 @@ async def _until_signalled(settings: Settings, catalog: Catalog) -> EffortStream
         loop.add_signal_handler(number, ask)
     try:
         await run_worker(settings, catalog, stop=stop)
+    except ConfigurationError:
+        raise
     except EffortStreamError as error:
-        return error
+        return str(error)
+    except Exception:
+        log.exception("unexpected error")
+        return "a bug has ended the worker: please report it with the log above. Started again, it goes on"
     log.info("worker ended")
     return None
