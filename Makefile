@@ -7,7 +7,7 @@ UV ?= uv
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench lock clean
+.PHONY: help install run test lint format bench chaos lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ format: $(INSTALLED) ## Format the code and repair what can be repaired
 
 bench: $(INSTALLED) ## Measure the worker against the ceiling on Apache Kafka
 	$(VENV)/bin/effortstream bench
+
+chaos: $(INSTALLED) ## Faults against real workers and brokers: SEED=1 MINUTES=3 BROKERS=1 (or 3) RATE=5000
+	$(VENV)/bin/python -m tests.chaos.run --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) \
+	  --brokers $(or $(BROKERS),1) --rate $(or $(RATE),5000)
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv (https://docs.astral.sh/uv/), or UV=/path/to/uv' >&2; exit 1; }

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -109,15 +110,19 @@ class ApacheKafka:
     Args:
         brokers: how many.
         heap: the memory of each Java process, as -Xmx takes it.
+        fronts: ports of proxies, one per broker; a client that comes in at ``behind`` is told to use these, so all that
+            it does goes through the proxies, while clients of ``address`` go round them.
 
     Raises:
         KafkaMissingError: no Java, or no jars and no Maven.
     """
 
-    def __init__(self, brokers: int = 1, heap: str = "512m") -> None:
+    def __init__(self, brokers: int = 1, heap: str = "512m", fronts: Sequence[int] = ()) -> None:
         self._java, self._libs, self._heap = java(), kafka_libs(), heap
         self._ports = [free_port() for _ in range(brokers)]
         self._controllers = [free_port() for _ in range(brokers)]
+        self._fronts = list(fronts)
+        self.behind = [free_port() for _ in self._fronts]
         self._folder = Path(tempfile.mkdtemp(prefix="effortstream-kafka-"))
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -167,8 +172,12 @@ class ApacheKafka:
 
     def restart(self, broker: int = 0) -> None:
         """Starts a killed broker on its own data and waits until every live one is in the cluster."""
-        self._launch(broker)
+        self.launch(broker)
         self.wait(sum(process.poll() is None for process in self._processes.values()))
+
+    def launch(self, broker: int = 0) -> None:
+        """Starts a killed broker on its own data, and does not wait for it."""
+        self._launch(broker)
 
     def wait(self, brokers: int) -> None:
         """Waits until that many brokers are in the cluster's metadata.
@@ -287,4 +296,9 @@ class ApacheKafka:
             "group.initial.rebalance.delay.ms": 0,
             "log.retention.ms": -1,
         }
+        if self._fronts:
+            settings["listeners"] += f",FRONT://{HOST}:{self.behind[broker]}"
+            settings["advertised.listeners"] += f",FRONT://{HOST}:{self._fronts[broker]}"
+            settings["listener.security.protocol.map"] += ",FRONT:PLAINTEXT"
+            settings["inter.broker.listener.name"] = "PLAINTEXT"
         return "".join(f"{key}={value}\n" for key, value in settings.items())
