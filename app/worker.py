@@ -6,9 +6,9 @@ import asyncio
 import errno
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -31,6 +31,8 @@ from scoring.catalog import Catalog
 from scoring.errors import EffortStreamError
 
 log = structlog.get_logger(__name__)
+
+_Result = TypeVar("_Result")
 
 _PROBE_S = 10.0
 _OBJECTS_PER_COLLECTION = 200_000
@@ -66,10 +68,11 @@ async def run_worker(
     """
     topics = Topics(settings.prefix, settings.group)
     security = client_security(settings)
-    await wait_for_broker(settings.broker, settings.broker_wait_s, security, log.warning)
     client = {"bootstrap_servers": settings.broker, **security}
-    partitions = await _check_topics(settings, client)
-    transactional = await _check_transactions(settings, client)
+    checked = await _unless_stopped(stop, _check_deployment(settings, security, client))
+    if checked is None:
+        return
+    partitions, transactional = checked
     if not transactional and not replay:
         log.warning(
             "the broker has no transactions: a crash can count records twice or lose them from the outputs"
@@ -121,6 +124,26 @@ def _rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """The result of the work; None if ``stop`` was set before, which ends the work at once."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, stopping):
+            each.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
+
+
+async def _check_deployment(
+    settings: Settings, security: dict[str, Any], client: dict[str, Any]
+) -> tuple[int, bool]:
+    """The number of partitions, and whether there are transactions."""
+    await wait_for_broker(settings.broker, settings.broker_wait_s, security, log.warning)
+    return await _check_topics(settings, client), await _check_transactions(settings, client)
 
 
 async def _check_topics(settings: Settings, client: dict[str, Any]) -> int:
