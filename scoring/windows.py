@@ -14,6 +14,7 @@ LIVE_MS_MAX = 400 * DAY_MS
 CALENDAR_NAMES = ("1h", "1d")
 
 _CHECKED_FROM_MS = 0
+_WORKERS_FROM_MS = 946_684_800_000  # 2000-01-01T00:00:00Z: workers take no older event, only replay does
 _CHECKED_TO_MS = 4_102_444_800_000  # 2100-01-01T00:00:00Z
 _LAST_MS = 253_370_764_800_000  # 9999-01-01T00:00:00Z: a day beyond it may have no datetime for its end
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,7 +93,7 @@ class Calendar:
         origin_ms: where in a UTC hour the local hours start, 0 <= origin_ms < 3,600,000.
 
     Raises:
-        DeclarationError: no such zone, or one that shifts by other than whole hours between 1970 and 2100.
+        DeclarationError: no such zone, or one that shifts by other than whole hours after 2000.
 
     Example:
         >>> warsaw = Calendar("Europe/Warsaw")
@@ -105,7 +106,7 @@ class Calendar:
 
     def __init__(self, timezone: str) -> None:
         self.timezone = timezone
-        self.origin_ms = _origin_ms(timezone)
+        self.origin_ms, _ = _grid(timezone)
 
     def bounds(self, window: CalendarWindow, time_ms: int) -> tuple[int, int]:
         """The window [start_ms, end_ms) of this kind that holds an instant."""
@@ -116,21 +117,33 @@ class Calendar:
 
 
 @lru_cache(maxsize=64)
-def _origin_ms(timezone: str) -> int:
-    """The origin of a zone's hours; a zone without one is refused."""
+def _grid(timezone: str) -> tuple[int, int]:
+    """(origin of a zone's hours, from when on its clocks shift by whole hours only); a zone without one is refused."""
     zone = _zone(timezone)
-    first_s = _offset_s(zone, _CHECKED_FROM_MS)
-    for time_ms in range(_CHECKED_FROM_MS, _CHECKED_TO_MS, DAY_MS):
+    odd_ms = _odd_shift_ms(zone, _CHECKED_FROM_MS)
+    from_ms = _CHECKED_FROM_MS
+    if odd_ms is not None:
+        from_ms = _WORKERS_FROM_MS
+        odd_ms = _odd_shift_ms(zone, from_ms)
+    if odd_ms is not None:
+        day = _EPOCH + timedelta(milliseconds=odd_ms)
+        raise DeclarationError(
+            "windows.timezone",
+            timezone,
+            f"the zone shifts by other than whole hours shortly before {day:%Y-%m-%d}, "
+            "so its hours have no common grid",
+            'Write a zone that does not, or a fixed one: "UTC", or "Etc/GMT-8" for UTC+8',
+        )
+    return -_offset_s(zone, from_ms) * 1000 % HOUR_MS, from_ms
+
+
+def _odd_shift_ms(zone: ZoneInfo, from_ms: int) -> int | None:
+    """A day after which the zone's offset is not whole hours away from the one at ``from_ms``, or None."""
+    first_s = _offset_s(zone, from_ms)
+    for time_ms in range(from_ms, _CHECKED_TO_MS, DAY_MS):
         if (_offset_s(zone, time_ms) - first_s) % 3600:
-            day = _EPOCH + timedelta(milliseconds=time_ms)
-            raise DeclarationError(
-                "windows.timezone",
-                timezone,
-                f"the zone shifts by other than whole hours shortly before {day:%Y-%m-%d}, "
-                "so its hours have no common grid",
-                'Write a zone that does not, or a fixed one: "UTC", or "Etc/GMT-8" for UTC+8',
-            )
-    return -first_s * 1000 % HOUR_MS
+            return time_ms
+    return None
 
 
 def _zone(timezone: str) -> ZoneInfo:
@@ -152,7 +165,7 @@ def _offset_s(zone: ZoneInfo, time_ms: int) -> int:
 def _day_bounds(timezone: str, hour_ms: int) -> tuple[int, int]:
     """The local day that holds a local hour; cached by hour, since thousands of events share one."""
     zone = ZoneInfo(timezone)
-    nearest_ms = min(max(hour_ms, _CHECKED_FROM_MS), _LAST_MS)
+    nearest_ms = min(max(hour_ms, _grid(timezone)[1]), _LAST_MS)
     if nearest_ms != hour_ms:
         start_ms = pane_start(hour_ms, DAY_MS, -_offset_s(zone, nearest_ms) * 1000)
         return start_ms, start_ms + DAY_MS
