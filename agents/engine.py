@@ -16,6 +16,7 @@ from agents.checkpoints import CheckpointError, Sink
 from agents.clock import Clock
 from agents.ports import Batch, Outgoing, Stage
 from agents.restoring import Progress, StateLostError, restore
+from agents.watchdog import StalledError, Watchdog
 from scoring.errors import EffortStreamError
 
 log = structlog.get_logger(__name__)
@@ -109,6 +110,7 @@ class Engine:
         new_sink: makes its sink.
         changelog_of: stage name to changelog topic.
         pace: of the checkpoints.
+        watchdog: ends the worker when nothing moves.
         observe: told the seconds that each checkpoint took.
 
     Attributes:
@@ -124,6 +126,7 @@ class Engine:
         new_sink: Callable[[TopicPartition, Stage], Sink],
         changelog_of: Callable[[str], str],
         pace: Pace,
+        watchdog: Watchdog,
         observe: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.client = client
@@ -137,6 +140,8 @@ class Engine:
         self._new_sink = new_sink
         self._changelog_of = changelog_of
         self._pace = pace
+        self._watchdog = watchdog
+        self._unassigned = True
         self._observe = observe
         self._restore: asyncio.Task[None] | None = None
         self._abandoned: list[Owned] = []
@@ -148,6 +153,7 @@ class Engine:
     def assign(self, assigned: set[TopicPartition]) -> None:
         """Begins to restore what was assigned; called inside the rebalance, so it must not wait."""
         self.totals.rebalances += 1
+        self._unassigned = False
         if assigned and not self._stopping:
             self._restore = asyncio.create_task(self._guarded(self._restore_all(assigned)), name="restore")
 
@@ -186,6 +192,7 @@ class Engine:
             await asyncio.gather(task, return_exceptions=True)
         owned = self.ready
         self.ready = {}
+        self._unassigned = True
         if owned and not self.failed.done():
             await self._guarded(self._checkpoint_all(owned))
         left, self._abandoned = [*owned.values(), *self._abandoned], []
@@ -265,6 +272,7 @@ class Engine:
             if now_s - self._last_tick_s >= _TICK_S:
                 self._last_tick_s = now_s
                 self._tick()
+                self._watch(now_s)
             due = {source: one for source, one in self.ready.items() if self._is_due(one, now_s)}
             if due:
                 await self._checkpoint_all(due)
@@ -284,6 +292,24 @@ class Engine:
         for source, owned in self.ready.items():
             end = self._reader().log_end(source)
             owned.stage.tick(now_ms, at_end=end is not None and owned.stage.applied + 1 >= end)
+
+    def _watch(self, now_s: float) -> None:
+        stalled = self._watchdog.look(now_s, self._waiting())
+        if stalled is not None:
+            raise StalledError(
+                f"{stalled}: no progress for {self._watchdog.stall_s:.0f} s although there is work. This worker ends; "
+                "nothing is lost: look at the brokers, then start it again (a supervisor does)"
+            )
+
+    def _waiting(self) -> Iterator[tuple[str, object]]:
+        """Everything that should move, with what shows whether it does; a fetch without an answer counts as work."""
+        if self._unassigned:
+            yield "waiting for partitions", self.totals.rebalances
+        if self.restoring is not None:
+            yield "restoring state", (self.totals.rebalances, self.restoring.records)
+        for source, position, end, _ in self.positions():
+            if end is None or position < end:
+                yield f"reading {source.topic}[{source.partition}]", position
 
     async def _checkpoint_all(self, owned: Mapping[TopicPartition, Owned]) -> None:
         await asyncio.gather(*(self._checkpoint(one) for one in owned.values()))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _FETCH_BYTES = 4 << 20
 _FETCH_WAIT_MS = 50
 _POLL_S = 0.2
+_HEARD_MS = 5_000
 _UNREADY_S = 0.02
 _THREAD_STOP_S = 2.0
 
@@ -128,14 +129,20 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         return {}
 
     def log_end(self, tp: aiokafka.TopicPartition) -> int | None:
-        """Where the readable log of an assigned partition ended at the last fetch; None if it is not known yet."""
+        """Where the readable log of an assigned partition ended at the last fetch.
+
+        None if that is not known, or too long ago to be relied on: then its broker does not answer.
+        """
         consumer = self._consumer
         if consumer is None:
             return None
         subscription = consumer._subscription.subscription
         if subscription is None or subscription.assignment is None or tp not in subscription.assignment.tps:
             return None
-        return _log_end(subscription.assignment.state_value(tp))
+        state = subscription.assignment.state_value(tp)
+        if state.timestamp is None or time.time() * 1000 - state.timestamp > _HEARD_MS:
+            return None
+        return _log_end(state)
 
 
 def _drain_all(fetcher: Any, wanted: Any) -> dict[Any, Batch]:

@@ -23,6 +23,7 @@ from agents.segments import KeptValues
 from agents.source import Intake
 from agents.topics import INTERACTIONS, PARTIALS, RESPONSES, Topics
 from agents.transport import LIBRARY_LOG, BatchTransport, Raw
+from agents.watchdog import Watchdog
 from scoring.catalog import Catalog
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,7 @@ class WorkerSettings:
     Attributes:
         client: connection settings of aiokafka, ``bootstrap_servers`` among them.
         partitions: of every topic of the prefix.
+        stall_s: how long nothing may move although there is work, before the worker ends.
         transactional: False writes checkpoints plainly, for a broker without transactions.
         kept: segment values to publish, where they were found out from files (replay).
     """
@@ -48,6 +50,7 @@ class WorkerSettings:
     transaction_timeout_s: float = 60.0
     session_timeout_s: float = 10.0
     rebalance_timeout_s: float = 30.0
+    stall_s: float = 120.0
     pace: Pace = field(default_factory=Pace)
     id_key: bytes = b""
     replay: bool = False
@@ -91,6 +94,7 @@ class Worker:
             self._new_sink,
             lambda stage: topics(topics.changelog(stage)),
             settings.pace,
+            Watchdog(settings.stall_s),
             observe,
         )
         self._app = self._new_app()

@@ -88,6 +88,7 @@ async def run_worker(
             transaction_timeout_s=float(settings.transaction_timeout_s),
             session_timeout_s=float(settings.session_timeout_s),
             rebalance_timeout_s=float(settings.rebalance_timeout_s),
+            stall_s=float(settings.stall_s),
             pace=Pace(
                 settings.checkpoint_ms / 1000,
                 settings.checkpoint_min_ms / 1000,
