@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -130,21 +130,25 @@ class Customers:
         question = "effort" if draw() < 0.7 else "recommend"
         scale = SCALES[question]
         customer = f"c{int(draw() * 20_000)}"
-        answer = {
-            "response_id": f"r{self.done}",
-            "customer_id": customer,
-            "touchpoint": f"touchpoint-{int(draw() * 30):02d}",
-            "question": question,
-            "rating": scale[int(draw() * len(scale))],
-            "event_time_ms": BASE_MS
-            + self.done * self.span_ms // self.total
-            - int(draw() * 5_000),
-        }
-        self._count(answer, 1)
+        touchpoint = f"touchpoint-{int(draw() * 30):02d}"
+        rating = scale[int(draw() * len(scale))]
+        time_ms = BASE_MS + self.done * self.span_ms // self.total - int(draw() * 5_000)
+        self.expected[touchpoint, question, rating] += 1
         key = customer.encode()
         if not self.clean:
+            answer = {
+                "response_id": f"r{self.done}",
+                "customer_id": customer,
+                "touchpoint": touchpoint,
+                "question": question,
+                "rating": rating,
+                "event_time_ms": time_ms,
+            }
             self._answers.append((key, answer))
-        return key, json.dumps(answer).encode()
+        return key, (
+            f'{{"response_id":"r{self.done}","customer_id":"{customer}","touchpoint":"{touchpoint}",'
+            f'"question":"{question}","rating":{rating},"event_time_ms":{time_ms}}}'
+        ).encode()
 
     def _again(self, kind: float) -> tuple[bytes, bytes]:
         """A copy, an edit or a withdrawal of an earlier answer."""
@@ -170,17 +174,25 @@ class Customers:
         self.expected[place] += by
 
 
-async def produce(broker: str, topic: str, records: Iterator[tuple[bytes | None, bytes | None]]) -> None:
+async def produce(
+    broker: str,
+    topic: str,
+    records: Iterator[tuple[bytes | None, bytes | None]],
+    compression: str | None = None,
+    *,
+    idempotent: bool = True,
+) -> None:
     """Writes records in few large batches, each to the partition of its key, in order and exactly once."""
     producer = AIOKafkaProducer(
         bootstrap_servers=broker,
-        enable_idempotence=True,
+        enable_idempotence=idempotent,
         linger_ms=5,
-        max_batch_size=1 << 19,
+        compression_type=compression,
+        max_batch_size=1 << 19 if compression is None else 2 << 20,
         max_request_size=4 << 20,
     )
-    await producer.start()
     try:
+        await producer.start()
         builders = [producer.create_batch() for _ in range(PARTITIONS)]
         sent = []
 
@@ -274,17 +286,24 @@ class Deployment:
         folder: for the configuration and the logs.
         configuration: the text of the configuration file.
         topics: whether to create the topics.
+        transactional: whether the broker has idempotent producers and transactions.
     """
 
     def __init__(
-        self, broker: str, folder: Path, configuration: str = CONFIGURATION, *, topics: bool = True
+        self,
+        broker: str,
+        folder: Path,
+        configuration: str = CONFIGURATION,
+        *,
+        topics: bool = True,
+        transactional: bool = True,
     ) -> None:
         name = uuid.uuid4().hex[:8]
         self.broker, self.folder = broker, folder
         self.topics = Topics(f"p{name}.", f"g{name}")
         self.config = folder / "effortstream.toml"
         self.config.write_text(configuration, encoding="utf-8")
-        self._create = topics
+        self._create, self._transactional = topics, transactional
         self._workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
@@ -296,7 +315,7 @@ class Deployment:
         for worker in self._workers:
             worker.end()
         for worker in self._workers:  # pytest shows it where the test has failed
-            print(f"--- {worker.log.name}: status {worker.status}\n{worker.text()[-6000:]}")
+            sys.stdout.write(f"--- {worker.log.name}: status {worker.status}\n{worker.text()[-6000:]}\n")
 
     async def create(self) -> None:
         """Creates the topics."""
@@ -320,12 +339,14 @@ class Deployment:
         finally:
             await admin.close()
 
-    def worker(self, *options: str, **settings: object) -> WorkerProcess:
+    def worker(
+        self, *options: str, program: Sequence[str] = ("-m", "app"), **settings: object
+    ) -> WorkerProcess:
         """Starts a worker; settings become environment variables."""
         given = {"prefix": self.topics.prefix, "log_format": "json", "group": self.topics.group} | settings
         environment = {name: value for name, value in os.environ.items() if "EFFORTSTREAM_" not in name}
         environment |= {f"EFFORTSTREAM_{name.upper()}": str(value) for name, value in given.items()}
-        command = [sys.executable, "-m", "app", "worker", "--config", str(self.config)]
+        command = [sys.executable, *program, "worker", "--config", str(self.config)]
         command += ["--broker", self.broker]
         if "--metrics-port" not in options:
             command += ["--metrics-port", "0"]
@@ -334,9 +355,12 @@ class Deployment:
         self._workers.append(started)
         return started
 
-    async def produce(self, records: Iterator[tuple[bytes | None, bytes | None]]) -> None:
-        """Writes to the responses topic."""
-        await produce(self.broker, self.topics(RESPONSES), records)
+    async def produce(
+        self, records: Iterator[tuple[bytes | None, bytes | None]], compression: str | None = None
+    ) -> None:
+        """Writes to the responses topic; compressed, a record may be larger than a topic takes otherwise."""
+        topic = self.topics(RESPONSES)
+        await produce(self.broker, topic, records, compression, idempotent=self._transactional)
 
     @contextlib.asynccontextmanager
     async def readers(self) -> AsyncIterator[Readers]:
@@ -443,7 +467,9 @@ class Readers:
             for code, _, _, delta in self._panes[record.partition].apply(record.key.decode(), partial):
                 question, segment, _ = parse_series_code(code)
                 assert not segment
-                for rating, count in zip(SCALES[question], delta, strict=False):  # the last one counts the linked
+                for rating, count in zip(
+                    SCALES[question], delta, strict=False
+                ):  # the last one counts the linked
                     self._partials[record.key.decode(), question, rating] += count
         return +self._partials
 
@@ -453,23 +479,29 @@ class Readers:
             headers = dict(record.headers)
             place = int(headers["effort_partition"]), int(headers["effort_offset"])
             self.dead.setdefault(place, []).append(record)
-        return {place: dict(copies[0].headers)["effort_reason"].decode() for place, copies in self.dead.items()}
+        return {
+            place: dict(copies[0].headers)["effort_reason"].decode() for place, copies in self.dead.items()
+        }
 
     async def agree(self, customers: Customers, deadline_s: float = DEADLINE_S) -> None:
         """Waits until windows, partials and dead letters are what the customers did, to the last count."""
-        deadline = time.monotonic() + deadline_s
-        expected = +customers.expected
-        for name, read, wanted in (
-            ("windows", self.window_counts, expected),
-            ("partials", self.partial_counts, expected),
-            ("dead letters", self.dead_letters, customers.dead),
-        ):
-            while (found := await read()) != wanted:
-                if time.monotonic() > deadline:
-                    raise AssertionError(f"{name}: {difference(found, wanted)}")
-                await asyncio.sleep(POLL_S)
-        assert self.gaps == []
+        await self.windows_agree(customers, deadline_s)
+        await equal("partials", self.partial_counts, +customers.expected, deadline_s)
+        await equal("dead letters", self.dead_letters, customers.dead, deadline_s)
         assert [len(copies) for copies in self.dead.values()] == [1] * len(customers.dead)
+
+    async def windows_agree(self, customers: Customers, deadline_s: float = DEADLINE_S) -> None:
+        """Waits until the newest revisions of the calendar windows are what the customers did."""
+        await equal("windows", self.window_counts, +customers.expected, deadline_s)
+        assert self.gaps == []
+
+
+async def equal(name: str, read: Callable[[], Awaitable[Any]], wanted: Any, deadline_s: float) -> None:
+    """Waits until what is read equals what is wanted; at the deadline, says how they differ."""
+    deadline = time.monotonic() + deadline_s
+    while (found := await read()) != wanted:
+        assert time.monotonic() < deadline, f"{name}: {difference(found, wanted)}"
+        await asyncio.sleep(POLL_S)
 
 
 def difference(found: dict[Any, Any], wanted: dict[Any, Any]) -> str:
