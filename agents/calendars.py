@@ -60,10 +60,16 @@ class CalendarWindows:
 
     Sums are rebuilt from the panes after a restart; only (revision, what it said) is stored, so that one identity
     (window, revision) never has two contents and revisions have no gaps.
+
+    Attributes:
+        sums: the windows that hold anything.
+        frozen_ms: windows that begin before it are final.
+        beyond_retention: tallies that came for such a window, and changed nothing.
     """
 
     catalog: Catalog
     sums: dict[WindowKey, WindowSum] = field(default_factory=dict)
+    frozen_ms: int = -1
     beyond_retention: int = 0
     _calendar: Calendar = field(init=False)
     _open: list[tuple[int, WindowKey]] = field(default_factory=list)
@@ -71,7 +77,6 @@ class CalendarWindows:
     _questions: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     _stored: dict[WindowKey, tuple[int, int, Signature]] = field(default_factory=dict)
     _gone: list[WindowKey] = field(default_factory=list)
-    _frozen_ms: int = -1
 
     def __post_init__(self) -> None:
         """Looks the time zone up."""
@@ -84,7 +89,7 @@ class CalendarWindows:
             key = touchpoint, code, window.name, start_ms
             held = self.sums.get(key)
             if held is None:
-                if start_ms < self._frozen_ms:
+                if start_ms < self.frozen_ms:
                     self.beyond_retention += 1
                     continue
                 held = self._open_window(key, end_ms, len(delta))
@@ -136,7 +141,10 @@ class CalendarWindows:
         if held is None or not question:
             return None
         beside = self.sums.get((touchpoint, series_code("", segment, values), window, start_ms))
-        signature = tuple(held.vector), beside.vector[0] if beside is not None else 0
+        interactions = beside.vector[0] if beside is not None else 0
+        # Without interactions there is no response rate, so how many answers are linked to one says nothing.
+        linked = held.vector[-1] if interactions else 0
+        signature = (*held.vector[:-1], linked), interactions
         if signature == held.published or (held.published is None and not any(held.vector)):
             return None
         held.revision += 1
@@ -144,10 +152,10 @@ class CalendarWindows:
         return Revision(touchpoint, code, window, start_ms, held.end_ms, held.revision, *signature)
 
     def freeze(self, until_ms: int) -> None:
-        """Lets go of the windows that begin before ``until_ms``: their panes have left the retention."""
-        if until_ms <= self._frozen_ms:
+        """Lets go of the windows that begin before ``until_ms``: no source can change them any more."""
+        if until_ms <= self.frozen_ms:
             return
-        self._frozen_ms = until_ms
+        self.frozen_ms = until_ms
         for key in [key for key in self.sums if key[3] < until_ms]:
             if self.sums.pop(key).revision >= 0:
                 self._gone.append(key)
@@ -172,10 +180,10 @@ class CalendarWindows:
         else:
             self._stored[window_key] = _decode(value[1:])
 
-    def resume(self, frozen_ms: int) -> None:
+    def resume(self) -> None:
         """After the panes were added again: what was published before stands, and nothing is news."""
-        self._frozen_ms = frozen_ms
         self._touched.clear()
+        self.beyond_retention = 0
         for key, (
             end_ms,
             revision,
@@ -183,11 +191,6 @@ class CalendarWindows:
         ) in self._stored.items():  # their panes are gone: what they said stands
             self.sums[key] = WindowSum(end_ms, list(signature[0]), revision, signature)
         self._stored.clear()
-
-    @property
-    def frozen_ms(self) -> int:
-        """Windows that begin before it are final."""
-        return self._frozen_ms
 
 
 def _window_key(key: WindowKey) -> bytes:

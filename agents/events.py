@@ -214,12 +214,9 @@ def _undecodable(value: bytes, problem: str, rating_field: str | None) -> _Refus
         value.decode()
     except UnicodeDecodeError as error:
         return _Refused("not_utf8", f"byte {error.start} is not UTF-8")
-    if problem.endswith("`$.segments`"):
-        return _Refused("wrong_type", "segments must be an object of strings")
-    if "out of range" in problem:
-        if rating_field and f"$.{rating_field}" in problem:
-            return _Refused("off_scale", "the rating is out of the range of a number")
-        return _Refused("wrong_type", "a number is out of range")
+    known = _misplaced(problem, rating_field)
+    if known is not None:
+        return known
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -227,6 +224,17 @@ def _undecodable(value: bytes, problem: str, rating_field: str | None) -> _Refus
             return _Refused("too_deep", "nested too deeply to be read")
         return _Refused("not_json", f"not JSON at character {error.pos}")
     return _Refused("wrong_type", "the value is not a JSON object")
+
+
+def _misplaced(problem: str, rating_field: str | None) -> _Refused | None:
+    """The refusal for JSON that decodes, but not into this record."""
+    if problem.endswith("`$.segments`"):
+        return _Refused("wrong_type", "segments must be an object of strings")
+    if "out of range" not in problem:
+        return None
+    if rating_field and f"$.{rating_field}" in problem:
+        return _Refused("off_scale", "the rating is out of the range of a number")
+    return _Refused("wrong_type", "a number is out of range")
 
 
 def _answer(raw: Any, timestamp_ms: int, checks: Checks) -> Answer:

@@ -33,7 +33,6 @@ class MergedPanes:
         self._offsets: dict[SourceId, int] = {}
         self._dirty: set[PaneKey] = set()
         self.stale = 0
-        self.forgotten_ms = -1
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -47,10 +46,6 @@ class MergedPanes:
         self._offsets[source] = partial.offset
         for width, start, raw in partial.panes:
             key = touchpoint, width, start
-            if raw is None:
-                self._drop(key, source)
-                self.forgotten_ms = max(self.forgotten_ms, start + width)
-                continue
             group = decode_group(raw)
             before = [self._take(key, source), *self._finer(key, source)]
             self._cells.setdefault(key, {})[source] = group
@@ -94,6 +89,12 @@ class MergedPanes:
                 del self._cells[key]
             self._dirty.add(key)
         self._by_source.get((source, key[0]), set()).discard(key[1:])
+
+    def forget(self, until_ms: int) -> None:
+        """Lets go of the panes that end at or before an instant; what was counted from them stays counted."""
+        for key in [key for key in self._cells if key[1] + key[2] <= until_ms]:
+            for source in list(self._cells[key]):
+                self._drop(key, source)
 
     def drain(self) -> list[Out]:
         """Changelog records of what changed since the last call."""

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from scoring.catalog import HOUR_MS, Catalog
 from scoring.panes import pane_start
@@ -89,19 +91,28 @@ class PaneStore:
         dirty: keys whose content changed since the last ``drain``; a key that is gone is a removal.
     """
 
-    __slots__ = ("_folded", "_index", "dirty", "groups", "layout")
+    __slots__ = ("_folded", "_index", "_unstored", "dirty", "groups", "layout")
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.groups: dict[PaneKey, Group] = {}
         self.dirty: set[PaneKey] = set()
+        self._unstored: set[PaneKey] = set()
         self._index: list[dict[int, set[PaneKey]]] = [{} for _ in layout.widths]
         self._folded = [-1] * (len(layout.widths) - 1)
 
-    @property
-    def finest_from_ms(self) -> int:
-        """Answers from this event time on go to a pane of the finest width."""
-        return self._folded[0] if self._folded else -1
+    def by_width(self, time_ms: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
+        """Which of these times, of shape (n,), belong to panes of which width now."""
+        widths, folded = self.layout.widths, self._folded
+        if not folded or int(time_ms.min()) >= folded[0]:
+            yield widths[0], slice(None)
+            return
+        left = np.ones(len(time_ms), bool)
+        for width, until in zip(widths, (*folded, -1), strict=True):
+            here = left & (time_ms >= until)
+            if here.any():
+                yield width, here
+            left &= ~here
 
     def pane_of(self, time_ms: int) -> tuple[int, int]:
         """(width_ms, start_ms) of the pane that an answer of this time belongs to now."""
@@ -118,6 +129,7 @@ class PaneStore:
         if group is None:
             group = self.groups[key] = {}
             self._remember(key)
+            self._unstored.add(key)
         self.dirty.add(key)
         return group
 
@@ -131,33 +143,53 @@ class PaneStore:
             add(held, vector)
 
     def fold(self, newest_ms: int) -> None:
-        """Folds and drops what the newest event time has left behind."""
+        """Folds and drops what the newest event time has left behind, each pane straight into the one it ends in."""
         layout = self.layout
+        moved = []
         for level, keep_ms in enumerate(layout.keep):
-            coarse = layout.widths[level + 1]
-            until = pane_start(newest_ms - keep_ms, coarse, layout.origin_ms)
-            if until <= self._folded[level]:
-                continue
-            self._folded[level] = until
+            until = pane_start(newest_ms - keep_ms, layout.widths[level + 1], layout.origin_ms)
+            if until > self._folded[level]:
+                self._folded[level] = until
+                moved.append(level)
+        for level in moved:
             index = self._index[level]
-            for start in [start for start in index if start < until]:
+            for start in [start for start in index if start < self._folded[level]]:
                 for key in index.pop(start):
-                    into = (key[0], coarse, start)
-                    for code, vector in self.groups.pop(key).items():
-                        self.add(into, code, vector)
-                    self.dirty.add(key)
+                    self._absorb((key[0], *self.pane_of(start)), self.groups.pop(key))
+                    self._forget(key)
         if layout.retention_ms is not None:
-            index = self._index[-1]
-            for start in [
-                start for start in index if start + layout.widths[-1] <= newest_ms - layout.retention_ms
-            ]:
-                for key in index.pop(start):
+            index, until = self._index[-1], newest_ms - layout.retention_ms - layout.widths[-1]
+            for start in [start for start in index if start <= until]:
+                # One batch may span more than the retention: what has not been drained stays until it was.
+                for key in index[start] - self.dirty:
+                    index[start].discard(key)
                     del self.groups[key]
                     self.dirty.add(key)
+                if not index[start]:
+                    del index[start]
+
+    def _absorb(self, key: PaneKey, group: Group) -> None:
+        if key not in self.groups:
+            self.groups[key] = group
+            self._remember(key)
+            self._unstored.add(key)
+            self.dirty.add(key)
+            return
+        for code, vector in group.items():
+            self.add(key, code, vector)
+
+    def _forget(self, key: PaneKey) -> None:
+        """Marks a pane that is gone; one that was never stored leaves no trace."""
+        if key in self._unstored:
+            self._unstored.discard(key)
+            self.dirty.discard(key)
+        else:
+            self.dirty.add(key)
 
     def drain(self) -> set[PaneKey]:
         """The keys that changed since the last call."""
         dirty, self.dirty = self.dirty, set()
+        self._unstored.clear()
         return dirty
 
     def restore(self, key: PaneKey, group: Group | None) -> None:

@@ -19,14 +19,13 @@ class Partial(msgspec.Struct, array_like=True, gc=False):
     """Panes of one touchpoint as one source partition has tallied them up to ``offset``.
 
     A pane is (width_ms, start_ms, group as bytes); it takes the place of everything that the same source said before
-    about it and about the finer panes inside it. Without a group the pane has left the retention: what was
-    counted from it stays counted, it will just not change any more.
+    about it and about the finer panes inside it.
     """
 
     kind: int
     partition: int
     offset: int
-    panes: list[tuple[int, int, bytes | None]]
+    panes: list[tuple[int, int, bytes]]
 
 
 class Statement(msgspec.Struct, array_like=True, gc=False, frozen=True):

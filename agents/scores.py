@@ -17,6 +17,7 @@ from agents.segments import KeptValues, SegmentCaps
 from agents.topics import INTERACTION_STATS, SCORES, WINDOWS
 from scoring.catalog import Catalog
 from scoring.live import LiveSums
+from scoring.panes import DAY_MS, pane_start
 from scoring.tallies import add
 from scoring.watermarks import Merged, SourceState, merged_watermark
 
@@ -73,6 +74,7 @@ class ScoreStage:
         self.windows_published = 0
         self._catalog = catalog
         self._partitions = partitions
+        self._retention_ms = layout.retention_ms
         self._panes = MergedPanes(layout.widths, layout.origin_ms)
         self._live: list[LiveSums[Series]] = [LiveSums(window, layout.origin_ms) for window in catalog.live]
         self._calendars = CalendarWindows(catalog)
@@ -175,7 +177,7 @@ class ScoreStage:
         out.changelog += self._fingerprint.fresh()
         self._publish_live(out)
         self._publish_windows(out)
-        self._calendars.freeze(self._panes.forgotten_ms)
+        self._forget(merged)
         out.changelog += self._calendars.drain_gone()
         out.changelog += self._panes.drain()
         out.changelog += self._caps.drain()
@@ -183,6 +185,18 @@ class ScoreStage:
         out.changelog.append(Out(_META, b"\x01" + _encode(self._meta())))
         out.progress = self.progress()
         return out
+
+    def _forget(self, merged: Merged) -> None:
+        """Lets go of what no source can change: the slowest one says so, not the one that is read ahead of it.
+
+        When all are idle nothing more is forgotten: after an outage the answers of days ago may still come.
+        """
+        if self._retention_ms is None or merged.all_idle or merged.watermark_ms is None:
+            return
+        until_ms = pane_start(merged.watermark_ms - self._retention_ms, DAY_MS)
+        if until_ms > self._calendars.frozen_ms:
+            self._calendars.freeze(until_ms)
+            self._panes.forget(until_ms)
 
     def progress(self) -> dict[str, int]:
         """Calendar windows published so far."""
@@ -311,7 +325,7 @@ class ScoreStage:
         self.applied, self._watermark_ms, self._moment_ms = meta.applied, meta.watermark_ms, meta.moment_ms
         self._statements = {(said.kind, said.partition): said for said in meta.statements}
         self._panes.resume({(kind, partition): offset for kind, partition, offset in meta.offsets})
-        self._panes.forgotten_ms = meta.frozen_ms
+        self._calendars.frozen_ms = meta.frozen_ms
         self.windows_published = meta.windows_published
         self._fingerprint.check_partitions(meta.partitions, self._partitions)
 
@@ -320,7 +334,7 @@ class ScoreStage:
         self._fingerprint.check()
         for touchpoint, change in self._panes.tallies():
             self._shift(touchpoint, change)
-        self._calendars.resume(self._panes.forgotten_ms)
+        self._calendars.resume()
         for sums in self._live:
             if self._moment_ms is not None:
                 sums.advance(self._moment_ms)

@@ -239,27 +239,25 @@ class SourceStage:
 
     def _drain_panes(self, out: Outgoing) -> None:
         groups = self._panes.groups
-        coarsest = self._panes.layout.widths[-1]
         for touchpoint, keys in groups_by_touchpoint(self._panes.drain()):
-            panes: list[tuple[int, int, bytes | None]] = []
+            panes: list[tuple[int, int, bytes]] = []
             size = 0
             for key in keys:
                 group = groups.get(key)
                 raw = None if group is None else encode_group(group)
                 out.changelog.append(Out(pane_key_bytes(key), raw))
-                # A fine pane that is gone was folded: its coarse pane says so. Only the end of a coarse one is told.
-                if raw is not None or key[1] == coarsest:
+                # A pane that is gone was folded, and its coarse pane says so, or it has left the retention: what
+                # was counted from it stays counted.
+                if raw is not None:
                     panes.append((key[1], key[2], raw))
-                    size += len(raw or b"") + 16
+                    size += len(raw) + 16
                 if size > _PARTIAL_BYTES:
                     self._send_partial(out, touchpoint, panes)
                     panes, size = [], 0
             if panes:
                 self._send_partial(out, touchpoint, panes)
 
-    def _send_partial(
-        self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes | None]]
-    ) -> None:
+    def _send_partial(self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes]]) -> None:
         partial = Partial(self.kind, self.partition, self.applied, panes)
         partition = touchpoint_partition(touchpoint, self._intake.partitions)
         out.send(PARTIALS, partition, Out(touchpoint.encode(), encode_partial(partial)))

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-
 from agents.contacts import InteractionStage
 from agents.ports import Batch, Outgoing
 from agents.responses import ResponseStage
