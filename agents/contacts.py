@@ -72,6 +72,8 @@ class InteractionStage(SourceStage):
         fresh = self._ledger.add_new(
             np.array(keys, np.uint64), places, np.zeros(len(keys), np.uint64)
         ).tolist()
+        if self.newest_ms is not None:
+            self._panes.fold(self.newest_ms)  # a backlog of old contacts goes straight into coarse panes
         cells: dict[tuple[int, int, int], list[int]] = {}
         for at, is_new in enumerate(fresh):
             if not is_new and self._is_copy(keys[at], times[at], numbers[at]):
