@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from agents.connections import survive_resets
 from agents.topics import Topics
 from app.broker import wait_for_broker
 from app.feed import ScoreFeed
@@ -60,6 +61,7 @@ async def run_serve(
         ListenError: the address is taken or not ours.
         BrokerUnavailable: no broker has answered within ``settings.broker_wait_s`` of the start.
     """
+    survive_resets()
     security = client_security(settings)
     model = ReadModel()
     feed = ScoreFeed(model, Topics(settings.prefix, settings.group), settings.broker, security)

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents.clock import parse_clock
+from agents.connections import survive_resets
 from agents.engine import Pace
 from agents.segments import KeptValues
 from agents.topics import Topics
@@ -66,6 +67,7 @@ async def run_worker(
         DeploymentError: topics are missing or belong to another group, or there are no transactions.
         EffortStreamError: the worker can not go on.
     """
+    survive_resets()
     topics = Topics(settings.prefix, settings.group)
     security = client_security(settings)
     client = {"bootstrap_servers": settings.broker, **security}
