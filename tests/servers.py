@@ -294,6 +294,7 @@ class ApacheKafka:
             "transaction.state.log.min.isr": max(1, copies - 1),
             "transaction.state.log.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
+            "leader.imbalance.check.interval.seconds": 5,
             "log.retention.ms": -1,
         }
         if self._fronts:

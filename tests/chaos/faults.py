@@ -136,7 +136,7 @@ class Faults:
         self._say("fault: rebalance storm")
         for _ in range(4):
             self._crew.scale(WORKERS + 1)
-            await asyncio.sleep(self._random.uniform(2.0, 4.0))
+            await asyncio.sleep(self._random.uniform(3.0, 7.0))
             if self._random.random() < 0.5:
                 self._crew.send(WORKERS, signal.SIGKILL)
             self._crew.scale(WORKERS)
@@ -179,12 +179,11 @@ class Faults:
             self._proxies.delay(broker, 0.0)
 
     async def reset_connections(self) -> None:
-        """The workers' connections to a broker are cut, five times."""
+        """Every connection of the workers is cut, five times."""
         assert self._proxies is not None
-        broker = self._random.randrange(self._brokers)
         for _ in range(5):
-            cut = self._proxies.reset(broker)
-            self._say(f"fault: {cut} connections to broker {broker} reset")
+            cut = sum(self._proxies.reset(broker) for broker in range(self._brokers))
+            self._say(f"fault: {cut} connections reset")
             await asyncio.sleep(self._random.uniform(0.5, 2.0))
 
     def _brokers_of(self) -> ApacheKafka:

@@ -72,7 +72,7 @@ class Outcome:
             "workers started again": self.restarts,
             "ends": _listed(self.ends),
             "SIGTERM over 10 s": ", ".join(self.slow_ends) or "none",
-            "read": _listed(self.records),
+            "read": ", ".join(f"{count} {name}" for name, count in self.records.items()),
             "settled after": f"{self.settled_s:.1f} s",
             "result": "exact" if self.difference is None else f"NOT EXACT: {self.difference}",
         }

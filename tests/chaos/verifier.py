@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -36,11 +37,12 @@ class Verifier:
 
     Attributes:
         violations: the first few of these.
-        records: how many were read, by topic.
+        records: what was read; the third sort counts windows and revisions from before the verifier was made.
     """
 
     def __init__(self, broker: str, topics: Topics, account: Account) -> None:
         self._account = account
+        self._sent_ms = time.time() * 1000
         self._ledger: Ledger = account.ledger()
         self._windows, self._scores, self._dead_letters = (
             Tail(broker, topics(spec)) for spec in (WINDOWS, SCORES, DEAD_LETTERS)
@@ -79,7 +81,8 @@ class Verifier:
             self.violations.append(text)
 
     def _take_window(self, new: dict[str, Any]) -> None:
-        self.records["windows"] += 1
+        self.records["windows" if new["revision"] == 0 else "revisions"] += 1
+        self.records["of these while events came"] += new["published_at_ms"] < self._sent_ms
         identity = new["touchpoint"], new["question"], new["start_ms"]
         held = self._newest.get(identity)
         due = 0 if held is None else held["revision"] + 1
