@@ -109,6 +109,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         """As ``Fetcher.fetched_records`` of aiokafka, but with the batches whole."""
         consumer._coordinator.check_errors()
         fetcher = consumer._fetcher
+        if fetcher._fetch_task.done() and not fetcher._closed:
+            fetcher._fetch_task.result()  # raises what has ended it; nobody else would notice
         deadline = time.monotonic() + (timeout or 0.0)
         with fetcher._subscriptions.fetch_context():
             while self.consumer.flow_active:
