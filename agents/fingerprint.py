@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from agents.panes import Layout
@@ -20,13 +22,13 @@ class StateMismatchError(EffortStreamError, ValueError):
 class Fingerprint:
     """The part of a catalog that stored state depends on: questions, segments, pane layout, horizon.
 
-    New questions, and new values or touchpoints, are compatible. A question whose metric or scale changed, other
+    New and removed questions, new values and touchpoints are compatible. A changed metric or scale of a question, other
     segments, other live windows or another time zone are not: the stored tallies would mean something else.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         layout = Layout.of(catalog)
-        self._now = {
+        self._now: dict[str, Any] = {
             "format": _FORMAT,
             "questions": {
                 question.id: [
@@ -70,9 +72,11 @@ class Fingerprint:
         if stored.get("format") != _FORMAT:
             raise self.unknown_format(str(stored.get("format")).encode())
         for name, then in stored["questions"].items():
-            now = self._now["questions"].get(name)  # type: ignore[attr-defined]
+            now = self._now["questions"].get(name)
             if now is not None and now != then:
                 raise self._mismatch(f"questions.{name} (metric, low, high, best)", then, now)
+        # A removed question is still what its stored tallies were made by, should it come back.
+        self._now["questions"] = stored["questions"] | self._now["questions"]
         for key in ("segments", "widths", "origin_ms", "calendar", "timezone", "horizon_ms"):
             if stored[key] != self._now[key]:
                 raise self._mismatch(key, stored[key], self._now[key])

@@ -44,6 +44,11 @@ def series_code(question: str, segment: str, values: tuple[str, ...]) -> str:
     return f"{question}{_PART}{segment}{_PART}{_FIELD.join(values)}"
 
 
+def code_question(code: str) -> str:
+    """The question id of a ``series_code``, empty for interactions."""
+    return code[: code.index(_PART)]
+
+
 def parse_series_code(code: str) -> tuple[str, str, tuple[str, ...]]:
     """(question, segment name, values) of a ``series_code``."""
     question, segment, values = code.split(_PART)
@@ -194,15 +199,18 @@ class PaneStore:
 
     def restore(self, key: PaneKey, group: Group | None) -> None:
         """Takes a stored pane back; None removes it."""
-        held = self.groups.pop(key, None)
-        if held is not None:
-            self._index[self.layout.widths.index(key[1])].get(self._coarse_start(key), set()).discard(key)
-        if group is not None:
+        if group is None:
+            self.groups.pop(key, None)
+        else:
             self.groups[key] = group
-            self._remember(key)
 
     def resume(self, newest_ms: int | None) -> None:
-        """After the last ``restore``: folds as far as the newest event time had folded before."""
+        """After the last ``restore``: folds as far as the newest event time had folded before.
+
+        Only now is it known that the stored panes have the widths of this layout.
+        """
+        for key in self.groups:
+            self._remember(key)
         if newest_ms is not None:
             self.fold(newest_ms)
 

@@ -67,6 +67,7 @@ class Profiles:
         self._values: dict[tuple[str, int], set[str]] = {}
         self.table: list[Profile] = []
         self.fresh: list[int] = []
+        self._stored: list[bytes] = []
 
     def __len__(self) -> int:
         return len(self.table)
@@ -113,8 +114,14 @@ class Profiles:
 
     def restore(self, number: int, raw: bytes) -> None:
         """Takes one stored profile back; they come in the order of their numbers, each perhaps more than once."""
-        if number == len(self.table):
+        if number == len(self._stored):
+            self._stored.append(raw)
+
+    def resume(self) -> None:
+        """After the last ``restore``, and after it is known that the segments are those of the stored profiles."""
+        for raw in self._stored:
             self._enter(_decode(raw[1:]))
+        self._stored.clear()
 
     def _enter(self, identity: Identity) -> int:
         question, touchpoint, fields = identity

@@ -9,7 +9,7 @@ import msgspec
 from agents.calendars import CalendarWindows
 from agents.fingerprint import Fingerprint
 from agents.merging import Change, MergedPanes
-from agents.panes import Layout, parse_series_code, series_code
+from agents.panes import Layout, code_question, parse_series_code, series_code
 from agents.partials import SourceId, Statement, decode_partial, decode_statement
 from agents.ports import Batch, Out, Outgoing
 from agents.publishing import Publisher
@@ -115,6 +115,9 @@ class ScoreStage:
 
     def _shift(self, touchpoint: str, change: Change) -> None:
         raw_code, width, start_ms, delta = change
+        question = code_question(raw_code)
+        if question and question not in self._catalog.questions:  # it was removed from the configuration
+            return
         code = self._caps.published(touchpoint, raw_code)
         series = touchpoint, code
         for sums in self._live:

@@ -344,6 +344,7 @@ class SourceStage:
     def resume(self) -> None:
         """Checks that the restored state means the same as the configuration, and goes on from it."""
         self._fingerprint.check()
+        self._profiles.resume()
         self._panes.resume(self.newest_ms)
         self._age_ledger()
 

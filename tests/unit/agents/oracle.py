@@ -42,7 +42,7 @@ class Oracle:
         if outcome.startswith("dead_letter:"):
             self.counts["dead_letter"] += 1
 
-    def _respond(self, record: dict[str, Any], timestamp_ms: int) -> str:
+    def _respond(self, record: dict[str, Any], timestamp_ms: int) -> str:  # noqa: PLR0911 - one for each rule
         question = self.catalog.questions[record["question"]]
         rating = record["rating"]
         if rating is not None and not question.scale.low <= rating <= question.scale.high:
@@ -55,7 +55,11 @@ class Oracle:
         if held is not None and abs(held["time_ms"] - time_ms) > self.catalog.timing.horizon_ms:
             held = None
         updated_ms = record.get("updated_at_ms")
-        if held is not None and None not in (updated_ms, held["updated_ms"]) and updated_ms < held["updated_ms"]:
+        if (
+            held is not None
+            and None not in (updated_ms, held["updated_ms"])
+            and updated_ms < held["updated_ms"]
+        ):
             return "duplicate"
         if rating is None:
             return self._withdraw(held, updated_ms)
@@ -154,9 +158,7 @@ def calendar_windows(oracles: list[Oracle], catalog: Catalog) -> dict[WindowKey,
                 for segment in answer["segments"]:
                     key = answer["touchpoint"], answer["question"], segment, window.name, start_ms
                     answers.setdefault(key, Counter())[str(answer["rating"])] += 1
-    return {
-        key: (dict(counts), contacts[key[0], key[2], key[3], key[4]]) for key, counts in answers.items()
-    }
+    return {key: (dict(counts), contacts[key[0], key[2], key[3], key[4]]) for key, counts in answers.items()}
 
 
 def live_windows(

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +14,13 @@ from agents.partials import INTERACTIONS_KIND, RESPONSES_KIND
 from scoring.catalog import Catalog, Segment
 from tests.unit.agents.oracle import Oracle, calendar_windows, live_windows
 from tests.unit.agents.pipeline import Pipeline
-from tests.unit.agents.streams import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, SECOND_MS, catalog, interaction, response
+from tests.unit.agents.streams import (
+    DAY_MS,
+    HOUR_MS,
+    NOW_MS,
+    SECOND_MS,
+    catalog,
+)
 
 PARTITIONS = 2
 SEED = st.integers(0, 2**32)
@@ -73,7 +78,9 @@ def some_interaction(chance: random.Random, time_ms: int) -> dict[str, Any]:
 class Stream:
     """A random input: the pipeline that holds it, and oracles that have taken it."""
 
-    def __init__(self, declared: Catalog, seed: int, *, span_ms: int, count: int, replay: bool = False) -> None:
+    def __init__(
+        self, declared: Catalog, seed: int, *, span_ms: int, count: int, replay: bool = False
+    ) -> None:
         chance = random.Random(seed)
         self.catalog = declared
         self.replay = replay
@@ -139,7 +146,9 @@ def response_counts(oracles: list[Oracle]) -> dict[str, int]:
     return counts
 
 
-@given(seed=SEED, span_ms=st.sampled_from([HOUR_MS, DAY_MS, 4 * DAY_MS]), crashes=st.sampled_from([0.0, 0.05]))
+@given(
+    seed=SEED, span_ms=st.sampled_from([HOUR_MS, DAY_MS, 4 * DAY_MS]), crashes=st.sampled_from([0.0, 0.05])
+)
 @settings(derandomize=True, max_examples=30, deadline=None)
 def test_any_batching_interleaving_and_crash_comes_to_the_figures_of_the_contract(
     seed: int, span_ms: int, crashes: float
@@ -159,7 +168,9 @@ def test_any_batching_interleaving_and_crash_comes_to_the_figures_of_the_contrac
 
 @given(seed=SEED, crashes=st.sampled_from([0.0, 0.05]))
 @settings(derandomize=True, max_examples=10, deadline=None)
-def test_a_backlog_of_weeks_is_counted_in_full_however_its_partitions_are_read(seed: int, crashes: float) -> None:
+def test_a_backlog_of_weeks_is_counted_in_full_however_its_partitions_are_read(
+    seed: int, crashes: float
+) -> None:
     """A partition that is read far ahead of another closes and forgets nothing that the other still fills."""
     stream = Stream(OPEN, seed, span_ms=40 * DAY_MS, count=120)
     pipeline, oracles = stream.pipeline(), stream.oracles()

@@ -1,0 +1,18 @@
+"""How far a restore is."""
+
+from __future__ import annotations
+
+from structlog.testing import capture_logs
+
+from agents.restoring import Progress
+
+
+def test_a_long_restore_tells_how_far_it_is_and_a_short_one_nothing():
+    """A line every five seconds, with what has come and what can come at most."""
+    progress = Progress(partitions=2, total=900, started_s=100.0, said_s=100.0)
+    with capture_logs() as lines:
+        for moment_s in (101.0, 104.9, 105.0, 107.0, 111.5):
+            progress.records += 100
+            progress.say(moment_s)
+    told = [(line["event"], line["records"], line["of_at_most"], line["seconds"]) for line in lines]
+    assert told == [("restoring state", 300, 900, 5), ("restoring state", 500, 900, 12)]
