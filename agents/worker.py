@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import faust
-import structlog
 from aiokafka import TopicPartition
 from faust.types import StreamT
 
-from agents.checkpoints import Place, PlainSink, Sink, TransactionalSink
+from agents.checkpoints import CheckpointError, Place, PlainSink, Sink, TransactionalSink
 from agents.clock import Clock, SystemClock
 from agents.contacts import InteractionStage
 from agents.engine import Engine, Pace, explained
@@ -26,9 +25,8 @@ from agents.transport import LIBRARY_LOG, BatchTransport, Raw
 from agents.watchdog import Watchdog
 from scoring.catalog import Catalog
 
-log = structlog.get_logger(__name__)
-
 _STOP_S = 8.0
+_CANCEL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,28 +167,47 @@ class Worker:
             waited: list[asyncio.Future[Any]] = [self.engine.failed, stopping, faust_app]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await self._shut_down()
-            for task in (engine, stopping, faust_app):
+            left = await self._shut_down()
+            tasks = engine, stopping, faust_app
+            for task in tasks:
                 task.cancel()
-            *_, ended = await asyncio.gather(engine, stopping, faust_app, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=_CANCEL_S)
         if self.engine.failed.done():
             raise self.engine.failed.result()
-        for error in (self._app.crash_reason, ended):
-            if error is not None and not isinstance(error, asyncio.CancelledError):
-                raise explained(error)
+        crash = self._app.crash_reason
+        if crash is None and faust_app.done() and not faust_app.cancelled():
+            crash = faust_app.exception()
+        if crash is not None:
+            raise explained(crash)
+        if not left:
+            raise CheckpointError(
+                f"the brokers did not answer within {_STOP_S:.0f} s while the worker stopped. Nothing is lost: "
+                "its successor goes on from the last checkpoint, once the session timeout is over"
+            )
 
     async def _run_app(self) -> None:
         """Returns when Faust has crashed or was stopped; raises when it can not start."""
         await self._app.start()
         await self._app.wait_until_stopped()
 
-    async def _shut_down(self) -> None:
-        try:
-            async with asyncio.timeout(_STOP_S):
-                await self.engine.stop()
-                await self._app.stop()
-        except TimeoutError:
-            log.warning("the group was not left in time; it will notice by the session timeout")
+    async def _shut_down(self) -> bool:
+        """Last checkpoint, and leaves the group; False if that took too long.
+
+        Not by cancelling: when their brokers are gone, clients swallow it, or wait for answers while they clean up.
+        """
+        leaving = asyncio.create_task(self._leave(), name="leave")
+        await asyncio.wait([leaving], timeout=_STOP_S)
+        if not leaving.done():
+            leaving.cancel()
+            return False
+        error = leaving.exception()
+        if error is not None:
+            self.engine.fail(error)
+        return True
+
+    async def _leave(self) -> None:
+        await self.engine.stop()
+        await self._app.stop()
 
 
 def _addresses(client: Mapping[str, Any]) -> list[str]:

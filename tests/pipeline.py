@@ -439,6 +439,7 @@ class Readers:
         self.gaps: list[str] = []
         self.dead: dict[tuple[int, int], list[Any]] = {}
         self._panes = [MergedPanes(layout.widths, layout.origin_ms) for _ in range(PARTITIONS)]
+        self._answers: Tally = Counter()
         self._partials: Tally = Counter()
 
     async def window_counts(self) -> Tally:
@@ -450,12 +451,11 @@ class Readers:
             if new["revision"] != due:
                 self.gaps.append(f"{record.key!r}: revision {new['revision']} where {due} was due")
             self.windows[record.key] = new
-        tally: Tally = Counter()
-        for record in self.windows.values():
-            for rating, count in record["counts"].items():
-                tally[record["touchpoint"], record["question"], int(rating)] += count
-            assert sum(record["counts"].values()) == record["n"]
-        return +tally
+            assert sum(new["counts"].values()) == new["n"]
+            for window, sign in ((held, -1), (new, 1)):
+                for rating, count in ({} if window is None else window["counts"]).items():
+                    self._answers[new["touchpoint"], new["question"], int(rating)] += sign * count
+        return +self._answers
 
     async def partial_counts(self) -> Tally:
         """Answers over the newest partials of all panes."""

@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
 import uvloop
+from aiokafka.errors import KafkaError
 
 from app.config import load_config
 from app.config_problems import ConfigurationError
@@ -64,6 +65,12 @@ async def _until_signalled(settings: Settings, catalog: Catalog) -> str | None:
             os._exit(FAILED)  # the second signal: at once
         stop.set()
 
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A client that has failed leaves the same error in futures that nobody waits for; it was reported once
+        if not isinstance(context.get("exception"), KafkaError):
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(note)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask)
     try:
