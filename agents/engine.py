@@ -263,7 +263,7 @@ class Engine:
 
         Not to be cancelled before ``stop``: what a checkpoint has drained from its stage is in no later one.
         """
-        await self._guarded(self._run())
+        await asyncio.gather(self._guarded(self._run()), self._guarded(self._watch()))
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -272,7 +272,6 @@ class Engine:
             if now_s - self._last_tick_s >= _TICK_S:
                 self._last_tick_s = now_s
                 self._tick()
-                self._watch(now_s)
             due = {source: one for source, one in self.ready.items() if self._is_due(one, now_s)}
             if due:
                 await self._checkpoint_all(due)
@@ -293,8 +292,12 @@ class Engine:
             end = self._reader().log_end(source)
             owned.stage.tick(now_ms, at_end=end is not None and owned.stage.applied + 1 >= end)
 
-    def _watch(self, now_s: float) -> None:
-        stalled = self._watchdog.look(now_s, self._waiting())
+    async def _watch(self) -> None:
+        """Beside the checkpoints, since it is one of these that may hang."""
+        stalled = None
+        while not self._stopping and stalled is None:
+            await asyncio.sleep(_TICK_S)
+            stalled = self._watchdog.look(time.monotonic(), self._waiting())
         if stalled is not None:
             raise StalledError(
                 f"{stalled}: no progress for {self._watchdog.stall_s:.0f} s although there is work. This worker ends; "

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.ports import Stage
@@ -15,6 +16,9 @@ from scoring.errors import EffortStreamError
 
 _POLL_MS = 200
 _STALL_S = 60.0
+_SAY_EVERY_S = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 class StateLostError(EffortStreamError, RuntimeError):
@@ -29,6 +33,16 @@ class Progress:
     records: int = 0
     total: int = 0
     started_s: float = field(default_factory=time.monotonic)
+    said_s: float = field(default_factory=time.monotonic)
+
+    def say(self, now_s: float) -> None:
+        """Tells how far it is, every few seconds: a long restore must not look like a hang."""
+        if now_s - self.said_s < _SAY_EVERY_S:
+            return
+        self.said_s = now_s
+        seconds = round(now_s - self.started_s)
+        # markers, and what compaction has removed, count in the total and never come
+        log.info("restoring state", records=self.records, of_at_most=self.total, seconds=seconds)
 
 
 async def restore(
@@ -93,6 +107,7 @@ async def _read(
             for record in records:
                 stage.restore(record.key, record.value)
             progress.records += len(records)
+        progress.say(time.monotonic())
         done = {tp for tp in waiting if await consumer.position(tp) >= ends[tp]}
         if fetched or done:
             last = time.monotonic()
