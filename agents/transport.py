@@ -58,6 +58,13 @@ class _MortalThread(WorkerThread):  # type: ignore[misc]  # mode is untyped
         super().__init__(service, **kwargs)
         self.daemon = True
 
+    def run(self) -> None:
+        """As ever, but the app's crash is the one to be told, not the way in which the client ended after it."""
+        try:
+            super().run()
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever it is, it comes after the end
+            LIBRARY_LOG.debug("the consumer's thread ended", exc_info=True)
+
     def stop(self) -> None:
         """Waits for the thread's end, but not for ever: this blocks the event loop."""
         self.is_stopped.wait(_THREAD_STOP_S)
