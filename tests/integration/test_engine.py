@@ -193,6 +193,7 @@ async def test_a_failed_engine_writes_nothing_more_and_closes_all_sinks(restorin
     await held.engine.revoke()
     assert held.open_sinks() == []
     assert [sink.written for sink in held.sinks] == [0, 0, 0]
+    await held.engine.stop()
     await run
 
 
