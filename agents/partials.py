@@ -19,12 +19,14 @@ class Partial(msgspec.Struct, array_like=True, gc=False):
     """Panes of one touchpoint as one source partition has tallied them up to ``offset``.
 
     A pane is (width_ms, start_ms, group as bytes); it takes the place of everything that the same source said before
-    about it and about the finer panes inside it.
+    about it and about the finer panes inside it. ``newest_ms`` is the newest event time that the source folds by:
+    live windows must not end before it, or a restart could not tell what they held.
     """
 
     kind: int
     partition: int
     offset: int
+    newest_ms: int
     panes: list[tuple[int, int, bytes]]
 
 

@@ -97,7 +97,9 @@ class ScoreStage:
             try:
                 if record.key:
                     touchpoint = record.key.decode()
-                    for change in self._panes.apply(touchpoint, decode_partial(record.value)):
+                    partial = decode_partial(record.value)
+                    self._moment_ms = max(self._moment_ms or 0, partial.newest_ms)
+                    for change in self._panes.apply(touchpoint, partial):
                         self._shift(touchpoint, change)
                 else:
                     self._hear(decode_statement(record.value))

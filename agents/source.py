@@ -258,7 +258,7 @@ class SourceStage:
                 self._send_partial(out, touchpoint, panes)
 
     def _send_partial(self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes]]) -> None:
-        partial = Partial(self.kind, self.partition, self.applied, panes)
+        partial = Partial(self.kind, self.partition, self.applied, self.newest_ms or 0, panes)
         partition = touchpoint_partition(touchpoint, self._intake.partitions)
         out.send(PARTIALS, partition, Out(touchpoint.encode(), encode_partial(partial)))
 

@@ -26,7 +26,7 @@ def merged() -> MergedPanes:
 def partial(source: int, offset: int, panes: dict[tuple[int, int], dict[str, list[int]]]) -> Partial:
     """What a partition of the responses says of some panes."""
     rows = [(width, start, encode_group(group)) for (width, start), group in sorted(panes.items())]
-    return Partial(0, source, offset, rows)
+    return Partial(0, source, offset, 0, rows)
 
 
 def by_hour(changes: list[Change]) -> Counter[tuple[str, int]]:

@@ -49,8 +49,8 @@ def test_the_totals_are_the_sums_of_the_window_at_every_step(steps: list, origin
             answers.append((what, time_ms, weight))
             sums.add(what, time_ms, [weight, 1])
         elif kind == "remove" and answers:
-            series, taken_ms, weight = answers.pop(what % len(answers))
-            sums.add(series, taken_ms, [-weight, -1])
+            series, taken_ms, taken = answers.pop(what % len(answers))
+            sums.add(series, taken_ms, [-taken, -1])
         elif kind in {"advance", "leap"}:
             newest_ms = max(newest_ms, time_ms)
             sums.advance(time_ms)
