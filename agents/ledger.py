@@ -105,27 +105,31 @@ class _Table:
             Shape (n,): which entries were added.
         """
         added = np.zeros(len(keys), bool)
-        todo = np.arange(len(keys))
+        todo: NDArray[np.intp] | None = None  # all
         at = self.home(keys)
+        wanted = keys
         mask = self.capacity - 1
-        while len(todo):
-            wanted = keys[todo]
-            held = self.keys[at]
-            free = held == _EMPTY
-            if free.any():
+        while len(at):
+            free = np.flatnonzero(self.keys[at] == _EMPTY)
+            if len(free):
+                entries, slots = free if todo is None else todo[free], at[free]
                 # Several entries may want one free slot: written in reverse, the first of them stays. The number
                 # of the entry stands in for its content until it is known who won.
-                entries, slots = todo[free], at[free]
                 numbers = entries.astype(np.uint64)
-                self.keys[slots[::-1]] = wanted[free][::-1]
                 self.contents[slots[::-1]] = numbers[::-1]
                 won = self.contents[slots] == numbers
-                entries, slots = entries[won], slots[won]
+                if not won.all():
+                    entries, slots = entries[won], slots[won]
+                self.keys[slots], self.places[slots] = keys[entries], places[entries]
+                self.contents[slots] = contents[entries]
                 added[entries] = True
-                self.places[slots], self.contents[slots] = places[entries], contents[entries]
-                held = self.keys[at]
-            go = held != wanted
-            todo, at = todo[go], (at[go] + 1) & mask
+            left = np.flatnonzero(~(added if todo is None else added[todo]))
+            at, wanted = at[left], wanted[left]
+            todo = left if todo is None else todo[left]
+            go = self.keys[at] != wanted  # where it is equal the key is here already
+            if not go.all():
+                todo, at, wanted = todo[go], at[go], wanted[go]
+            at = (at + 1) & mask
         self.used += int(np.count_nonzero(added))
         return added
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -51,8 +51,10 @@ from scoring.tallies import remove
 _CELL: Final = 32  # rating index (0..10) x 2 + linked: a power of two above 22
 _RAW_CACHE: Final = 65_536
 _UNFIT: Final = -1
+_SPARSE: Final = 4  # places a record
 _id_hash = xxhash.xxh3_64_intdigest
 _get_value = attrgetter("value")
+_get_timestamp = attrgetter("timestamp")
 
 
 class _Fields(dict[Any, int]):
@@ -78,11 +80,14 @@ class _Fields(dict[Any, int]):
         self._unfit.clear()
 
 
-def _fast_type(fields: tuple[str, ...], *, comments: bool) -> type[msgspec.Struct]:
+def _fast_type(
+    fields: tuple[str, ...], questions: tuple[str, ...], *, comments: bool
+) -> type[msgspec.Struct]:
     optional_text = (str | None, None)
     columns: list[Any] = [
         ("response_id", str),
-        ("question", str),
+        # One of those that are declared, not any text: no string is made for each record. Others are odd.
+        ("question", Literal[questions] if questions else str),
         ("rating", int),
         ("customer_id", *optional_text),
         ("interaction_id", *optional_text),
@@ -108,7 +113,7 @@ class ResponseStage(SourceStage):
         self._field_names = segment_fields(catalog)
         self._closed = closed_values(catalog)
         self._comments_wanted = any(question.comments for question in catalog.questions.values())
-        fast = _fast_type(self._field_names, comments=self._comments_wanted)
+        fast = _fast_type(self._field_names, tuple(catalog.questions), comments=self._comments_wanted)
         self._decode: Callable[[Any], Any] = msgspec.json.Decoder(fast).decode
         self._raw = _Fields(self)
         self._seeds = {name: _id_hash(name.encode(), seed=self._key_seed) for name in catalog.questions}
@@ -234,8 +239,8 @@ class ResponseStage(SourceStage):
     def _bad_times(self, records: Sequence[Record], time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         bad = (time_ms < self._checks.oldest_ms) | (time_ms >= YEAR_2100_MS)
         future_ms = self._checks.max_future_ms
-        if future_ms is not None:
-            bad |= time_ms > np.array([record.timestamp for record in records], np.int64) + future_ms
+        if future_ms is not None and int(time_ms.max()) > min(map(_get_timestamp, records)) + future_ms:
+            bad |= time_ms > np.fromiter(map(_get_timestamp, records), np.int64, len(records)) + future_ms
         return bad
 
     def _enter_profiles(
@@ -358,24 +363,23 @@ class ResponseStage(SourceStage):
         slices = (time_ms - origin_ms) // width
         first = int(slices.min())
         count = len(self._profiles)
-        rating_linked = (content & RATING_BITS) * 2 + ((content & LINKED) != 0)
-        cells, times = np.unique(
-            ((slices - first) * count + profile) * _CELL + rating_linked, return_counts=True
-        )
-        vectors: dict[int, list[int]] = {}
+        place = (slices - first) * count + profile
+        places: NDArray[np.int64] | None = None
+        if (int(slices.max()) - first + 1) * count > _SPARSE * len(place):  # scattered: number what is there
+            places, place = np.unique(place, return_inverse=True)
+        cells = np.bincount(place * _CELL + (content & RATING_BITS) * 2 + ((content & LINKED) != 0))
+        cells = np.pad(cells, (0, -len(cells) % _CELL)).reshape(-1, _CELL)
+        filled = np.flatnonzero(cells.any(axis=1))
+        cells = cells[filled]
+        linked = cells[:, 1::2].sum(axis=1).tolist()
+        ratings = (cells[:, ::2] + cells[:, 1::2]).tolist()
         table = self._profiles.table
-        for cell, n in zip(cells.tolist(), times.tolist(), strict=True):
-            place, word = divmod(cell, _CELL)
-            vector = vectors.get(place)
-            if vector is None:
-                entry = table[place % count]
-                vector = vectors[place] = [0] * (entry.high - entry.low + 2)
-            vector[word >> 1] += n
-            if word & 1:
-                vector[-1] += n
-        for place, vector in vectors.items():
-            number, entry = place // count, table[place % count]
-            key = entry.touchpoint, width, (number + first) * width + origin_ms
+        for at, counts, links in zip(
+            (filled if places is None else places[filled]).tolist(), ratings, linked, strict=True
+        ):
+            entry = table[at % count]
+            vector = [*counts[: entry.high - entry.low + 1], links]
+            key = entry.touchpoint, width, (at // count + first) * width + origin_ms
             for code in entry.codes:
                 panes.add(key, code, vector)
 
