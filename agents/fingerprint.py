@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -93,6 +94,27 @@ class Fingerprint:
                 f"partitions = {now}: the stored state was made with {then} partitions. "
                 "Start with a new topic prefix and group, and replay the input into it."
             )
+
+    @staticmethod
+    def check_held(stored: Mapping[str, int], found: Mapping[str, int]) -> None:
+        """Compares how many records the last checkpoint had stored with how many were restored.
+
+        That each is undamaged is what the checksums of Kafka's batches are for; that none is missing is not.
+
+        Args:
+            stored: by sort; a sort that is not in it was not counted by the version that stored it.
+            found: by sort, at least those of ``stored``.
+
+        Raises:
+            StateMismatchError: some are missing, or there are too many.
+        """
+        for sort, count in stored.items():
+            if found.get(sort, count) != count:
+                raise StateMismatchError(
+                    f"the stored state is not whole: {found[sort]} {sort} where {count} were stored. Records of the "
+                    "changelog were removed or overwritten: its cleanup.policy must be compact, and nobody else may "
+                    "write there. Start with a new topic prefix and group, and replay the input into it."
+                )
 
     @staticmethod
     def unknown_format(found: bytes) -> StateMismatchError:

@@ -40,6 +40,7 @@ class _Meta(msgspec.Struct, array_like=True):
     frozen_ms: int
     partitions: int
     windows_published: int
+    held: dict[str, int] = {}
 
 
 _decode_meta = msgspec.msgpack.Decoder(_Meta).decode
@@ -81,6 +82,7 @@ class ScoreStage:
         self._caps = SegmentCaps(catalog, kept)
         self._publisher = Publisher(catalog, self._caps)
         self._fingerprint = Fingerprint(catalog)
+        self._stored: dict[str, int] = {}
         self._statements: dict[SourceId, Statement] = {}
         self._moment_ms: int | None = None
         self._zeros: dict[tuple[int, str, str], int] = {}
@@ -218,7 +220,12 @@ class ScoreStage:
             self._calendars.frozen_ms,
             self._partitions,
             self.windows_published,
+            self._held(),
         )
+
+    def _held(self) -> dict[str, int]:
+        """How many records of each sort a restore must find, once all of this checkpoint is in the changelog."""
+        return {"panes": len(self._panes)}
 
     def _publish_windows(self, out: Outgoing) -> None:
         for revision in self._calendars.close(self._watermark_ms):
@@ -332,11 +339,13 @@ class ScoreStage:
         self._panes.resume({(kind, partition): offset for kind, partition, offset in meta.offsets})
         self._calendars.frozen_ms = meta.frozen_ms
         self.windows_published = meta.windows_published
+        self._stored = meta.held
         self._fingerprint.check_partitions(meta.partitions, self._partitions)
 
     def resume(self) -> None:
         """Builds the windows again from the panes; nothing of it is news."""
         self._fingerprint.check()
+        self._fingerprint.check_held(self._stored, self._held())
         for touchpoint, change in self._panes.tallies():
             self._shift(touchpoint, change)
         self._calendars.resume()

@@ -49,6 +49,7 @@ class _Meta(msgspec.Struct, array_like=True):
     ended: bool
     counts: dict[str, int]
     partitions: int
+    held: dict[str, int] = {}
 
 
 _decode_meta = msgspec.msgpack.Decoder(_Meta).decode
@@ -110,6 +111,7 @@ class SourceStage:
         self._dead: list[tuple[Record, Refusal]] = []
         self._comments: list[tuple[int, Out]] = []
         self._fingerprint = Fingerprint(catalog)
+        self._stored: dict[str, int] = {}
         self._stated: Statement | None = None
         self._stated_ms = 0
         self._idle = False
@@ -227,11 +229,21 @@ class SourceStage:
         for number, raw in self._profiles.drain():
             out.changelog.append(Out(b"f%d" % number, raw))
         self._drain_ledger(out)
-        meta = _Meta(self.applied, self.newest_ms, self.ended, self.counts, self._intake.partitions)
+        partitions, held = self._intake.partitions, self._held()
+        meta = _Meta(self.applied, self.newest_ms, self.ended, self.counts, partitions, held)
         out.changelog.append(Out(_META, b"\x01" + _encode(meta)))
         self._drain_statement(out, now_ms)
         self._drain_dead_letters(out)
         return out
+
+    def _held(self) -> dict[str, int]:
+        """How many records of each sort a restore must find, once all of this checkpoint is in the changelog."""
+        return {
+            "panes": len(self._panes.groups),
+            "profiles": len(self._profiles),
+            "ledger blocks": len(self._blocks),
+            "first ledger block": self._blocks[0][0] if self._blocks else 0,
+        }
 
     def _age_ledger(self) -> None:
         if self.watermark_ms is not None and not self._intake.replay:
@@ -332,6 +344,7 @@ class SourceStage:
             meta = _decode_meta(value[1:])
             self.applied, self.newest_ms, self.ended = meta.applied, meta.newest_ms, meta.ended
             self.counts = meta.counts
+            self._stored = meta.held
             self._fingerprint.check_partitions(meta.partitions, self._intake.partitions)
 
     def _restore_block(self, number: int, block: bytes) -> None:
@@ -345,6 +358,7 @@ class SourceStage:
         """Checks that the restored state means the same as the configuration, and goes on from it."""
         self._fingerprint.check()
         self._profiles.resume()
+        self._fingerprint.check_held(self._stored, self._held())
         self._panes.resume(self.newest_ms)
         self._age_ledger()
 

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents.clock import parse_clock
@@ -200,7 +200,13 @@ async def _check_transactions(settings: Settings, client: dict[str, Any]) -> boo
     client_log.setLevel(logging.CRITICAL)  # what it would say of a missing feature is said here
     try:
         await asyncio.wait_for(producer.start(), _PROBE_S)
-    except (KafkaError, OSError, TimeoutError) as error:
+    except (KafkaConnectionError, OSError, TimeoutError) as error:
+        # Says nothing about transactions, so it must not lead to a life without them.
+        raise DeploymentError(
+            f"The broker at {settings.broker} did not say within {_PROBE_S:.0f} s whether it has transactions "
+            f"({str(error) or type(error).__name__}). Look at the brokers, then start the worker again"
+        ) from error
+    except KafkaError as error:
         cause = str(error) or type(error).__name__
     finally:
         await producer.stop()
