@@ -43,7 +43,7 @@ def kept_values(carriers: Iterable[Carrier], catalog: Catalog) -> dict[tuple[str
     found: dict[tuple[str, str], dict[str, None]] = {}
     for _, touchpoint, fields in sorted(carriers, key=lambda carrier: carrier[0]):
         for segment, values in carried(fields, catalog):
-            if segment.values is None:
+            if segment.values is None and not _is_other(values):
                 seen = found.setdefault((touchpoint, segment.name), {})
                 if len(seen) < segment.max_values:
                     seen.setdefault(JOINT.join(values))
@@ -68,6 +68,12 @@ def published(
     touchpoint: str, segment: Segment, values: tuple[str, ...], kept: KeptSegments
 ) -> tuple[dict[str, str], bool]:
     """The segment as it is published, and whether its values gave way to ``other``."""
-    if segment.values is not None or JOINT.join(values) in kept.get((touchpoint, segment.name), ()):
+    declared = segment.values is not None or _is_other(values)
+    if declared or JOINT.join(values) in kept.get((touchpoint, segment.name), ()):
         return dict(zip(segment.fields, values, strict=True)), False
     return dict.fromkeys(segment.fields, OTHER), True
+
+
+def _is_other(values: tuple[str, ...]) -> bool:
+    """Whether a record itself says ``other``: that takes no place among the kept ones."""
+    return all(value == OTHER for value in values)

@@ -16,7 +16,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import murmur2
 
 from agents.engine import Engine
-from agents.events import Checks, Refusal, read_interaction, read_response
 from agents.scores import ScoreStage
 from agents.source import END_OF_INPUT, SourceStage
 from agents.topics import DEAD_LETTERS, INTERACTIONS, RESPONSES, WINDOWS, Topics, TopicSpec
@@ -24,7 +23,7 @@ from agents.worker import Worker
 from app.broker import EmbeddedBroker
 from app.cells import FileMapping
 from app.figures import Figures, InteractionSummary, Summary, WindowTally, segment_key
-from app.kept import Carrier, KeptSegments, kept_values
+from app.kept import kept_segments
 from app.rows import Event, Reading, Refused
 from app.settings import Settings, client_security
 from app.topics import create_topics, deployment_topics
@@ -125,7 +124,7 @@ class _Replay:
                 self._pipeline,
                 stop=stop,
                 replay=True,
-                kept=self._kept(),
+                kept=kept_segments(self._reading.events, self._catalog),
                 on_ready=started.set_result,
             )
         )
@@ -221,18 +220,6 @@ class _Replay:
                 headers=[(name, text.encode()) for name, text in headers.items()],
             )
             self._steps.refused(row)
-
-    def _kept(self) -> KeptSegments:
-        """The segment values to publish: the first ones in (event time, row) order, as score finds them."""
-        checks = Checks.for_files(self._catalog)
-        carriers: list[Carrier] = []
-        if any(segment.values is None for segment in self._catalog.segments):
-            for event in self._reading.events:
-                read = read_response if event.topic == "responses" else read_interaction
-                record = read(event.value, event.timestamp_ms, checks)
-                if not isinstance(record, Refusal) and record.touchpoint is not None:
-                    carriers.append((event.timestamp_ms, record.touchpoint, record.fields))
-        return kept_values(carriers, self._catalog)
 
     # -- through -----------------------------------------------------------------------------------------------
 
