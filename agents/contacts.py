@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xxhash
 
-from agents.events import Contact, Refusal, read_interaction
+from agents.events import Contact, Refusal, event_of, read_interaction
 from agents.ledger import PROFILE_BITS, pack_place, place_time_ms
 from agents.partials import INTERACTIONS_KIND
 from agents.ports import Record
@@ -38,7 +38,7 @@ class InteractionStage(SourceStage):
         if unkeyed:
             self._count("unkeyed", unkeyed)
         for record in records:
-            contact = read_interaction(record.value, record.timestamp, self._checks)
+            contact = read_interaction(event_of(record), record.timestamp, self._checks)
             if isinstance(contact, Refusal):
                 self._refuse(record, contact)
                 continue

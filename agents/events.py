@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from agents.ports import Record
 from scoring.catalog import Catalog
 from scoring.questions import Question
 from scoring.tallies import INTERACTION_FIELDS
@@ -117,6 +118,14 @@ class _Refused(Exception):  # noqa: N818 - control flow inside this module, neve
 
 
 _NULL: Final = msgspec.Raw(b"null")
+_CLOUD_EVENT: Final = b"application/cloudevents+json"
+
+
+class _CloudEvent(msgspec.Struct, gc=False):
+    data: msgspec.Raw
+
+
+_decode_cloud_event = msgspec.json.Decoder(_CloudEvent).decode
 
 
 class _LooseResponse(msgspec.Struct, gc=False):
@@ -167,6 +176,23 @@ def segment_fields(catalog: Catalog) -> tuple[str, ...]:
 def closed_values(catalog: Catalog) -> dict[str, frozenset[str]]:
     """For each field that is a segment with listed values: those values; anything else it carries is ``other``."""
     return {s.name: s.values for s in catalog.segments if s.values is not None and len(s.fields) == 1}
+
+
+def event_of(record: Record) -> bytes | None:
+    """The event that a record carries: its value, or the ``data`` of a structured CloudEvent.
+
+    A binary CloudEvent is a plain record with further headers, which mean nothing here.
+    """
+    for name, text in record.headers:
+        if name.lower() == "content-type" and text is not None and text.startswith(_CLOUD_EVENT):
+            value = record.value
+            if value is None or len(value) > MAX_RECORD_BYTES:
+                return value
+            try:
+                return bytes(_decode_cloud_event(value).data)
+            except (msgspec.MsgspecError, RecursionError, ValueError):
+                return value  # the checks of a plain record name what is wrong with it
+    return record.value
 
 
 def read_response(value: bytes | None, timestamp_ms: int, checks: Checks) -> Answer | Refusal:

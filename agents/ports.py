@@ -30,6 +30,10 @@ class Record(Protocol):
     def value(self) -> bytes | None:
         """The value; None is a tombstone."""
 
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """The headers, in their order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

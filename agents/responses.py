@@ -26,6 +26,7 @@ from agents.events import (
     Refusal,
     clean_name,
     closed_values,
+    event_of,
     read_response,
     segment_fields,
     segments_type,
@@ -387,7 +388,7 @@ class ResponseStage(SourceStage):
 
     def _consider(self, record: Record) -> None:
         """Takes one record the careful way: refusal, withdrawal, or an answer like any other."""
-        answer = read_response(record.value, record.timestamp, self._checks)
+        answer = read_response(event_of(record), record.timestamp, self._checks)
         if isinstance(answer, Refusal):
             self._refuse(record, answer)
             return

@@ -45,6 +45,7 @@ class Rec:
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 def catalog(**changes: Any) -> Catalog:
