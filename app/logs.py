@@ -4,16 +4,56 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from structlog.typing import Processor
 
     from app.settings import Settings
 
 OWN_LOGGERS = ("app", "agents", "scoring", "effortstream")
+LINES_PER_PERIOD = 5
+PERIOD_S = 10.0
+_PLACES_MAX = 1_000
+
+
+class Throttle(logging.Filter):
+    """Lets a place in a library log at most 5 lines in 10 s, and says with its next one how many it kept back.
+
+    Every client of a worker says by itself that a broker is gone, some dozens a second; our own loggers say it once.
+
+    Args:
+        clock: seconds, ever rising.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._places: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is let through."""
+        if record.name.partition(".")[0] in OWN_LOGGERS:
+            return True
+        place, now_s = (record.pathname, record.lineno), self._clock()
+        begun_s, count = self._places.get(place, (now_s, 0))
+        kept_back = count - LINES_PER_PERIOD
+        if now_s - begun_s >= PERIOD_S:
+            if kept_back > 0:
+                record.msg = (
+                    f"{record.getMessage()} (and {kept_back} more like it in {now_s - begun_s:.0f} s)"
+                )
+                record.args = None
+            begun_s, count = now_s, 0
+        if len(self._places) >= _PLACES_MAX:
+            self._places.clear()
+        self._places[place] = begun_s, count + 1
+        return count < LINES_PER_PERIOD
 
 
 def configure_logging(settings: Settings) -> None:
@@ -46,6 +86,7 @@ def configure_logging(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
         )
     )
+    handler.addFilter(Throttle())
     level = logging.getLevelNamesMapping()[settings.log_level]
     root = logging.getLogger()
     root.handlers[:] = [handler]
