@@ -58,7 +58,32 @@ class Place:
             yield self.topics(topic), partition, records
 
 
-class TransactionalSink:
+class _ProducerSink:
+    """The producer of a sink: started once, stopped once, each within the time limit."""
+
+    def __init__(self, place: Place, timeout_s: float, **options: Any) -> None:
+        self._place = place
+        self._timeout_s = timeout_s
+        self._producer = AIOKafkaProducer(**options)
+        self._opened = False
+
+    async def open(self) -> None:
+        """Starts the producer; a transactional one fences the last owner and ends what it has left open."""
+        try:
+            await asyncio.wait_for(self._producer.start(), self._timeout_s)
+        except (Exception, asyncio.CancelledError):
+            await self._producer.stop()
+            raise
+        self._opened = True
+
+    async def close(self) -> None:
+        """Stops the producer."""
+        if self._opened:
+            self._opened = False
+            await asyncio.wait_for(self._producer.stop(), self._timeout_s)
+
+
+class TransactionalSink(_ProducerSink):
     """One transaction for each checkpoint: state, outputs and position become visible together or not at all.
 
     aiokafka commits a transaction although a batch of it failed, so every send is awaited before; and its commit has
@@ -66,23 +91,13 @@ class TransactionalSink:
     """
 
     def __init__(self, place: Place, client: Mapping[str, Any], timeout_s: float) -> None:
-        self._place = place
-        self._timeout_s = timeout_s
-        self._producer = AIOKafkaProducer(
+        super().__init__(
+            place,
+            timeout_s,
             transactional_id=place.transactional_id,
             transaction_timeout_ms=round(timeout_s * 1000),
             **_producer_options(client),
         )
-        self._opened = False
-
-    async def open(self) -> None:
-        """Starts the producer: fences the last owner and ends the transaction that it may have left open."""
-        try:
-            await asyncio.wait_for(self._producer.start(), self._timeout_s)
-        except (Exception, asyncio.CancelledError):
-            await self._producer.stop()
-            raise
-        self._opened = True
 
     async def write(self, outgoing: Outgoing) -> None:
         """Begins, sends, waits for every send, adds the position, commits."""
@@ -103,33 +118,15 @@ class TransactionalSink:
         except Exception as error:
             raise _failed(step, place, error) from error
 
-    async def close(self) -> None:
-        """Stops the producer."""
-        if self._opened:
-            self._opened = False
-            await asyncio.wait_for(self._producer.stop(), self._timeout_s)
 
-
-class PlainSink:
+class PlainSink(_ProducerSink):
     """The same for a broker without transactions: no fence, and a crash inside a checkpoint can tear it.
 
     The state is written last, so what a crash tears is written again after a restart.
     """
 
     def __init__(self, place: Place, client: Mapping[str, Any], timeout_s: float) -> None:
-        self._place = place
-        self._timeout_s = timeout_s
-        self._producer = AIOKafkaProducer(**_producer_options(client))
-        self._opened = False
-
-    async def open(self) -> None:
-        """Starts the producer."""
-        try:
-            await asyncio.wait_for(self._producer.start(), self._timeout_s)
-        except (Exception, asyncio.CancelledError):
-            await self._producer.stop()
-            raise
-        self._opened = True
+        super().__init__(place, timeout_s, **_producer_options(client))
 
     async def write(self, outgoing: Outgoing) -> None:
         """Sends outputs, then state, and waits for both."""
@@ -140,12 +137,6 @@ class PlainSink:
                 await _send(self._producer, [changelog])
         except Exception as error:
             raise _failed("send", self._place, error) from error
-
-    async def close(self) -> None:
-        """Stops the producer."""
-        if self._opened:
-            self._opened = False
-            await asyncio.wait_for(self._producer.stop(), self._timeout_s)
 
 
 def _producer_options(client: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,8 @@ class Deployment(BaseModel):
         60, description="seconds until the broker aborts an open transaction"
     )
     stall_s: Seconds = Field(
-        120, description="seconds without progress, while there is work, until a worker ends to be started again"
+        120,
+        description="seconds without progress, while there is work, until a worker ends to be started again",
     )
     broker_wait_s: float = Field(
         60, ge=0, le=86_400, description="seconds to retry an unreachable broker before giving up"

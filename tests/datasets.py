@@ -1,7 +1,5 @@
 """Data for tests: the shared real files where they exist, else generated ones of the same shape, seeded."""
 
-# ruff: noqa: S311 - seeded data for tests
-
 from __future__ import annotations
 
 import csv

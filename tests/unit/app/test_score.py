@@ -1,7 +1,5 @@
 """score: identity rules, laws over copies, order and edits, and what is printed."""
 
-# ruff: noqa: S311 - seeded data for tests
-
 from __future__ import annotations
 
 import json

@@ -3,8 +3,6 @@
 Where the shared files are not at hand, generated ones of the same shape stand in.
 """
 
-# ruff: noqa: S311 - seeded data for tests
-
 from __future__ import annotations
 
 import random
