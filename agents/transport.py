@@ -81,7 +81,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
 
     async def check_group(self) -> None:
         """Raises what has ended this consumer's part in the group (no right to it, for one): nobody else asks."""
-        self._ensure_consumer()._coordinator.check_errors()
+        _check_group(self._ensure_consumer())
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -114,7 +114,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         max_records: int | None = None,
     ) -> dict[Any, Batch]:
         """As ``Fetcher.fetched_records`` of aiokafka, but with the batches whole."""
-        consumer._coordinator.check_errors()
+        _check_group(consumer)
         fetcher = consumer._fetcher
         if fetcher._fetch_task.done() and not fetcher._closed:
             fetcher._fetch_task.result()  # raises what has ended it; nobody else would notice
@@ -152,6 +152,17 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         if state.timestamp is None or time.time() * 1000 - state.timestamp > _HEARD_MS:
             return None
         return _log_end(state)
+
+
+def _check_group(consumer: Any) -> None:
+    """Raises what has ended the consumer's part in the group, and sees to it that all partitions are shared out.
+
+    A broker that has just come back may know no partitions yet. The group's leader then shares out none of that topic,
+    everybody is content, and nothing would be read until metadata are due again, which takes five minutes.
+    """
+    consumer._coordinator.check_errors()
+    if 0 in consumer._coordinator._metadata_snapshot.values():
+        consumer._client.force_metadata_update()  # another count of partitions makes the leader share out again
 
 
 def _drain_all(fetcher: Any, wanted: Any) -> dict[Any, Batch]:
