@@ -38,7 +38,7 @@ _TOO_LATE_MS = 60 * HOUR_MS
 _FUTURE_MS = 24 * HOUR_MS
 _JITTER_MS = 5_000
 _CUSTOMERS = 20_000
-_COLD = 39
+_COLD = 399
 _REMEMBERED = 20_000
 _KINDS = {
     "interaction": 0.05,
@@ -258,7 +258,7 @@ class Account:
         return self._base_ms + self.made * _SPAN_MS // self.total - self._random.randrange(_JITTER_MS)
 
     def _touchpoint(self) -> str:
-        return HOT if self._random.random() < 0.9 else f"touchpoint-{self._random.randrange(_COLD):02d}"
+        return HOT if self._random.random() < 0.9 else f"touchpoint-{self._random.randrange(_COLD):03d}"
 
     def _fields(self, key: bytes, ahead_ms: int) -> dict[str, Any]:
         question = "effort" if self._random.random() < 0.7 else "recommend"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from agents.topics import Topics
+from app.config import load_config
 from app.settings import load_settings
 from app.topics import create_topics
 from tests.chaos.account import CONFIGURATION
@@ -46,6 +47,7 @@ class Crew:
         say: told what happens.
 
     Attributes:
+        catalog: what the workers' configuration declares.
         ends: every end of a worker, in order.
         slow_ends: what a SIGTERM did not end within ten seconds.
     """
@@ -54,6 +56,7 @@ class Crew:
         self._broker, self._topics, self._folder, self._say = broker, topics, folder, say
         self._config = folder / "effortstream.toml"
         self._config.write_text(CONFIGURATION, encoding="utf-8")
+        self.catalog = load_config(self._config).catalog
         self._slots: dict[int, WorkerProcess] = {}
         self._due_s: dict[int, float] = {}
         self._started: list[WorkerProcess] = []

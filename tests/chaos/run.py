@@ -205,7 +205,7 @@ async def chaos(
             await asyncio.gather(feed, injecting, return_exceptions=True)
         outcome.events, outcome.seconds = account.made, time.monotonic() - begun_s
         say(f"{account.made} events sent; waiting for the outputs")
-        async with Verifier(direct, topics, account) as verifier:
+        async with Verifier(direct, topics, account, crew.catalog) as verifier:
             outcome.settled_s = await _settle(verifier)
             outcome.difference = verifier.first_difference()
             outcome.records = verifier.records

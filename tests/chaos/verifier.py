@@ -9,9 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from agents.topics import DEAD_LETTERS, INTERACTIONS, RESPONSES, SCORES, WINDOWS, Topics
-from tests.chaos.account import GRACE_MS, Account, Figures, Ledger, Place
-from tests.pipeline import Log
+from agents.merging import MergedPanes
+from agents.panes import Layout, parse_series_code
+from agents.partials import decode_partial
+from agents.topics import DEAD_LETTERS, INTERACTIONS, PARTIALS, RESPONSES, SCORES, WINDOWS, Topics
+from scoring.catalog import Catalog
+from tests.chaos.account import GRACE_MS, SCALES, Account, Figures, Ledger, Place
+from tests.pipeline import PARTITIONS, Log
 
 _KEPT = 5
 _WALL_CLOCK = ("published_at_ms", "watermark_ms")
@@ -40,13 +44,16 @@ class Verifier:
         records: what was read; the third sort counts windows and revisions from before the verifier was made.
     """
 
-    def __init__(self, broker: str, topics: Topics, account: Account) -> None:
+    def __init__(self, broker: str, topics: Topics, account: Account, catalog: Catalog) -> None:
         self._account = account
         self._sent_ms = time.time() * 1000
         self._ledger: Ledger = account.ledger()
-        self._windows, self._scores, self._dead_letters = (
-            Tail(broker, topics(spec)) for spec in (WINDOWS, SCORES, DEAD_LETTERS)
+        self._windows, self._scores, self._dead_letters, self._partials = (
+            Tail(broker, topics(spec)) for spec in (WINDOWS, SCORES, DEAD_LETTERS, PARTIALS)
         )
+        layout = Layout.of(catalog)
+        self._panes = [MergedPanes(layout.widths, layout.origin_ms) for _ in range(PARTITIONS)]
+        self._tallied: Counter[tuple[str, str, int]] = Counter()
         self._kinds = {topics(RESPONSES): "responses", topics(INTERACTIONS): "interactions"}
         self._newest: dict[tuple[str, str, int], dict[str, Any]] = {}
         self._live: dict[bytes, dict[str, Any]] = {}
@@ -56,7 +63,7 @@ class Verifier:
         self.records: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
-        for log in (self._windows, self._scores, self._dead_letters):
+        for log in (self._windows, self._scores, self._dead_letters, self._partials):
             await self._stack.enter_async_context(log)
         return self
 
@@ -75,6 +82,20 @@ class Verifier:
                 self._live[record.key] = json.loads(record.value)
         async for record in self._dead_letters.each():
             self._take_dead_letter(record)
+        async for record in self._partials.each():
+            if record.key:
+                self._take_partial(record)
+
+    def _take_partial(self, record: Any) -> None:
+        touchpoint = record.key.decode()
+        for code, _, _, delta in self._panes[record.partition].apply(
+            touchpoint, decode_partial(record.value)
+        ):
+            question = parse_series_code(code)[0]
+            for rating, count in zip(
+                SCALES.get(question, ()), delta, strict=False
+            ):  # the last one counts the linked
+                self._tallied[touchpoint, question, rating] += count
 
     def _violated(self, text: str) -> None:
         if len(self.violations) < _KEPT:
@@ -126,6 +147,9 @@ class Verifier:
         wanted: Counter[tuple[str, str, int]] = Counter()
         for (touchpoint, question, _, rating), count in self._account.answers.items():
             wanted[touchpoint, question, rating] += count
+        if +self._tallied != +wanted:
+            lost, doubled = wanted - self._tallied, self._tallied - wanted
+            yield f"partials: too few: {_first(lost)}; too many: {_first(doubled)}"
         if +found != +wanted:
             lost, doubled = wanted - found, found - wanted
             yield (
