@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from agents.calendars import CalendarWindows
-from agents.fingerprint import Fingerprint
+from agents.fingerprint import Fingerprint, StateMismatchError
 from agents.merging import Change, MergedPanes
 from agents.panes import Layout, code_question, parse_series_code, series_code
 from agents.partials import SourceId, Statement, decode_partial, decode_statement
@@ -26,6 +26,8 @@ END_MS: Final = 1 << 53
 
 _encode = msgspec.msgpack.Encoder().encode
 _META: Final = b"m"
+_FORMATS_END: Final = 32
+"""Format versions are single bytes below it; no text begins with one."""
 
 Series = tuple[str, str]
 """(touchpoint, published series code)"""
@@ -106,7 +108,14 @@ class ScoreStage:
                 else:
                     self._hear(decode_statement(record.value))
             except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
-                # The topic is internal: only a foreign producer can write such a record. It must not stop the scores.
+                # Ours, but of another version: left out, what it says would be lost. Else it is not ours: only
+                # a foreign producer can write such a record into an internal topic, and it must not stop the scores.
+                if record.value and record.value[0] < _FORMATS_END:
+                    raise StateMismatchError(
+                        f"partition {self.partition} of the partials topic, offset {record.offset}: another version of "
+                        "effortstream has written this record, and to leave it out would lose answers. "
+                        "Run the version that wrote it, or start with a new topic prefix and group."
+                    ) from None
                 self._undecodable += 1
         self.applied = batch.end - 1
         self._news = True

@@ -132,6 +132,11 @@ class _EngineCollector(Collector):
             "Accepted changes of calendar windows that had left the retention, and are in no window",
             sizes.get("beyond_retention", 0),
         )
+        yield CounterMetricFamily(
+            "effortstream_undecodable_partials",
+            "Records of the partials topic that no worker of ours has written, left out",
+            sizes.get("undecodable_partials", 0),
+        )
         restoring = self._engine.restoring
         yield GaugeMetricFamily(
             "effortstream_restoring_records", "Changelog records still to be restored; 0 when state is complete",
