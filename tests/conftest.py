@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -32,6 +33,20 @@ def kafka() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[str]:
     """The address of an embedded broker."""
+    with running_embedded() as address:
+        yield address
+
+
+@pytest.fixture
+def own_embedded() -> Iterator[str]:
+    """The address of an embedded broker that no other test has used."""
+    with running_embedded() as address:
+        yield address
+
+
+@contextmanager
+def running_embedded() -> Iterator[str]:
+    """An embedded broker for as long as a block lasts; gives its address."""
     broker = EmbeddedBroker()
     with asyncio.Runner() as runner:
         runner.run(broker.__aenter__())

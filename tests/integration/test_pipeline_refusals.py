@@ -58,7 +58,7 @@ async def test_a_signal_ends_the_wait_for_a_broker(tmp_path, number):
 
 
 @pytest.mark.embedded
-def test_a_broker_without_transactions_is_refused_unless_that_is_accepted(embedded, tmp_path):
+def test_a_broker_without_transactions_is_refused_unless_that_is_accepted(own_embedded, tmp_path):
     """Exit 1 with the remedy; with the option, it counts there as well."""
     customers = Customers(total=4_000, seed=7)
 
@@ -81,7 +81,7 @@ def test_a_broker_without_transactions_is_refused_unless_that_is_accepted(embedd
         assert "no transactions: a crash can count records twice" in accepted.text()
         reason(accepted)
 
-    with Deployment(embedded, tmp_path, transactional=False) as deployment:
+    with Deployment(own_embedded, tmp_path, transactional=False) as deployment:
         asyncio.run(run(deployment))
 
 
