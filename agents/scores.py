@@ -18,7 +18,7 @@ from agents.topics import INTERACTION_STATS, SCORES, WINDOWS
 from scoring.catalog import Catalog
 from scoring.live import LiveSums
 from scoring.panes import DAY_MS, pane_start
-from scoring.tallies import add
+from scoring.tallies import INTERACTION_FIELDS, add, length
 from scoring.watermarks import Merged, SourceState, merged_watermark
 
 END_MS: Final = 1 << 53
@@ -287,7 +287,7 @@ class ScoreStage:
 
     def _empty(self, question: str) -> list[int]:
         declared = self._catalog.questions.get(question)
-        return [0] * (declared.scale.points + 1 if declared is not None else 13)
+        return [0] * (length(declared) if declared is not None else len(INTERACTION_FIELDS))
 
     def _bury(self, out: Outgoing, at: int) -> None:
         """Tombstones for the series that have had no answer for one more window length."""
