@@ -123,15 +123,20 @@ class PlainSink(_ProducerSink):
     """The same for a broker without transactions: no fence, and a crash inside a checkpoint can tear it.
 
     The state is written last, so what a crash tears is written again after a restart.
+
+    Args:
+        turn: one for all sinks of a process. They write one after another, since the embedded broker may show the later
+            of two batches that come at the same moment before the earlier one.
     """
 
-    def __init__(self, place: Place, client: Mapping[str, Any], timeout_s: float) -> None:
+    def __init__(self, place: Place, client: Mapping[str, Any], timeout_s: float, turn: asyncio.Lock) -> None:
         super().__init__(place, timeout_s, **_producer_options(client))
+        self._turn = turn
 
     async def write(self, outgoing: Outgoing) -> None:
         """Sends outputs, then state, and waits for both."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with self._turn, asyncio.timeout(self._timeout_s):
                 changelog, *outputs = self._place.lots(outgoing)
                 await _send(self._producer, outputs)
                 await _send(self._producer, [changelog])

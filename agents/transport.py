@@ -36,6 +36,7 @@ _POLL_S = 0.2
 _HEARD_MS = 5_000
 _UNREADY_S = 0.02
 _THREAD_STOP_S = 2.0
+_GAP_S = 5.0
 
 LIBRARY_LOG = logging.getLogger("faust")
 """For our subclasses of Faust's services: its own lines ("Starting...") are not ours to show at INFO."""
@@ -70,11 +71,44 @@ class _MortalThread(WorkerThread):  # type: ignore[misc]  # mode is untyped
         self.is_stopped.wait(_THREAD_STOP_S)
 
 
+class Gaps:
+    """Missing offsets inside fetches of a broker without transactions, which are waited for.
+
+    Apache Kafka shows a batch only when all before it can be read. The embedded broker stores two batches that come at
+    the same moment in any order, so a fetch in between shows the later one alone: who read on would lose the earlier.
+
+    Args:
+        patience_s: how long a gap is waited for; then it is taken as final (compaction leaves such gaps).
+    """
+
+    def __init__(self, patience_s: float = _GAP_S) -> None:
+        self._patience_s = patience_s
+        self._seen: dict[aiokafka.TopicPartition, tuple[int, float]] = {}
+
+    def hold_back(self, tp: aiokafka.TopicPartition, offset: int, now_s: float) -> bool:
+        """Whether to wait for the record at ``offset`` of a partition, which a fetch at ``now_s`` left out."""
+        missing, since_s = self._seen.get(tp, (-1, now_s))
+        if missing != offset:
+            since_s = now_s
+        self._seen[tp] = offset, since_s
+        if now_s - since_s <= self._patience_s:
+            return True
+        LIBRARY_LOG.warning(
+            "%s[%d]: offset %d was not there for %.0f s, and is taken as removed",
+            tp.topic,
+            tp.partition,
+            offset,
+            self._patience_s,
+        )
+        return False
+
+
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     """The consumer's thread: fetches batches, under read_committed."""
 
     Worker = _MortalThread
     logger = LIBRARY_LOG
+    _gaps: Gaps | None = None
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Nothing: the app crashes with the same error, and whoever runs the worker says what that means."""
@@ -86,6 +120,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         engine: Engine = self.app.engine
+        self._gaps = None if self.app.transactional else Gaps()
         return aiokafka.AIOKafkaConsumer(
             **engine.client,
             group_id=conf.id,
@@ -125,7 +160,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
                     raise aiokafka.errors.ConsumerStoppedError
                 if fetcher._subscriptions.reassignment_in_progress:
                     return {}
-                drained = _drain_all(fetcher, active_partitions)
+                drained = _drain_all(fetcher, active_partitions, self._gaps)
                 left_s = deadline - time.monotonic()
                 if drained or left_s <= 0:
                     return drained
@@ -165,7 +200,7 @@ def _check_group(consumer: Any) -> None:
         consumer._client.force_metadata_update()  # another count of partitions makes the leader share out again
 
 
-def _drain_all(fetcher: Any, wanted: Any) -> dict[Any, Batch]:
+def _drain_all(fetcher: Any, wanted: Any, gaps: Gaps | None) -> dict[Any, Batch]:
     drained: dict[Any, Batch] = {}
     records = fetcher._records
     for tp in list(records):
@@ -175,7 +210,7 @@ def _drain_all(fetcher: Any, wanted: Any) -> dict[Any, Batch]:
             continue
         fetched = records[tp]
         if type(fetched) is FetchResult:
-            batch = _drain(fetched)
+            batch = _drain(fetched, gaps)
             del records[tp]
             fetcher._notify(fetcher._wait_consume_future)
             if batch is not None:
@@ -189,8 +224,11 @@ def _drain_all(fetcher: Any, wanted: Any) -> dict[Any, Batch]:
     return drained
 
 
-def _drain(fetched: FetchResult) -> Batch | None:
-    """All records of a fetch: checksums checked, markers and aborted transactions left out, no object for each."""
+def _drain(fetched: FetchResult, gaps: Gaps | None) -> Batch | None:
+    """All records of a fetch: checksums checked, markers and aborted transactions left out, no object for each.
+
+    With ``gaps``, only those before the first offset that is missing and to be waited for.
+    """
     tp = fetched._topic_partition
     if not fetched.check_assignment(tp) or not fetched.has_more():
         return None
@@ -204,6 +242,12 @@ def _drain(fetched: FetchResult) -> Batch | None:
             raise aiokafka.errors.CorruptRecordException(
                 f"a batch of {tp} at or after offset {position} is damaged"
             )
+        if (
+            gaps is not None
+            and batch.base_offset > position
+            and gaps.hold_back(tp, position, time.monotonic())
+        ):
+            break  # fetched again from here
         if committed_only and batch.producer_id is not None and _is_aborted(part, batch):
             position = batch.next_offset
             continue

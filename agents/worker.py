@@ -58,10 +58,14 @@ class WorkerSettings:
 
 class _App(faust.App):  # type: ignore[misc]  # Faust is untyped
     engine: Engine
+    transactional: bool
     logger = LIBRARY_LOG
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """None: Faust would leave a folder for its tables in the working folder, and need one that can be written."""
 
 
 class Worker:
@@ -83,6 +87,7 @@ class Worker:
     ) -> None:
         self._catalog = catalog
         self._settings = settings
+        self._turn = asyncio.Lock()
         self._intake = Intake(catalog, settings.partitions, settings.id_key, settings.replay, settings.redact)
         topics = settings.topics
         self.engine = Engine(
@@ -110,8 +115,9 @@ class Worker:
     def _new_sink(self, source: TopicPartition, stage: Stage) -> Sink:
         settings = self._settings
         place = Place(settings.topics, stage.name, source.topic, source.partition)
-        make = TransactionalSink if settings.transactional else PlainSink
-        return make(place, settings.client, settings.transaction_timeout_s)
+        if settings.transactional:
+            return TransactionalSink(place, settings.client, settings.transaction_timeout_s)
+        return PlainSink(place, settings.client, settings.transaction_timeout_s, self._turn)
 
     def _new_app(self) -> _App:
         settings, topics = self._settings, self._settings.topics
@@ -134,6 +140,7 @@ class Worker:
             broker_commit_interval=30.0,
         )
         app.engine = self.engine
+        app.transactional = settings.transactional
         for spec in (RESPONSES, INTERACTIONS, PARTIALS):
             channel = app.topic(
                 topics(spec), key_serializer=Raw(), value_serializer=Raw(), partitions=settings.partitions

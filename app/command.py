@@ -13,9 +13,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def main() -> None:
     """Runs the command line; Ctrl-C while it loads ends it quietly, the demo with status 0 as at any moment."""
     is_demo = sys.argv[1:2] == ["demo"]
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0 if is_demo else INTERRUPTED))
+    status = 0 if is_demo else INTERRUPTED
+    try:
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: os._exit(status))
+    except KeyboardInterrupt:  # Ctrl-C came before its handler was there
+        os._exit(status)
     from app.__main__ import main as run  # noqa: PLC0415 - it brings typer and more; a signal may come meanwhile
 
     if not is_demo:  # the demo sets its own as soon as it is loaded

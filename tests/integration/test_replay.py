@@ -133,8 +133,12 @@ def test_copies_and_edits_give_the_clean_file_with_the_changed_answers(
 
 
 @pytest.mark.embedded
-def test_broken_rows_are_refused_alike_and_named_by_their_line(call_centre, embedded, tmp_path):
-    """Off the scale, not a number, no such time and a line with too few cells: one dead letter each, nothing else."""
+def test_broken_rows_are_refused_alike_and_named_by_their_line(call_centre, embedded, tmp_path, monkeypatch):
+    """Off the scale, not a number, no such time and a line with too few cells: one dead letter each, nothing else.
+
+    Nothing is left in the working folder either.
+    """
+    monkeypatch.chdir(tmp_path)
     rows = [row for row in read_rows(call_centre) if row[RATING]][:50]
     bad = [rows[0] | {RATING: "9"}, rows[1] | {RATING: "fine"}, rows[2] | {"Date": "2021-13-01"}]
     bad = [row | {"Call Id": f"bad{at}"} for at, row in enumerate(bad)]
@@ -147,6 +151,7 @@ def test_broken_rows_are_refused_alike_and_named_by_their_line(call_centre, embe
     assert found[-1]["dead_letters"] == {"bad_time": 1, "off_scale": 1, "wrong_type": 2}
     lines_named = {row.line for row in refused if row.topic == "responses"}
     assert lines_named == {52, 53, 54, 55}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["broken.csv"]
 
 
 @pytest.fixture
