@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -104,3 +106,52 @@ class CommentRecord(msgspec.Struct, gc=False):
     segments: dict[str, str]
     interaction_id: str | None
     comment: str
+
+
+class AlertRecord(msgspec.Struct, gc=False):
+    """The state of one alert (effort.alerts.v1): one rule on one series. Times are event time.
+
+    ``state`` is inactive, pending, firing or resolved; ``sequence`` grows by 1 with each transition. ``question`` is
+    null where a rule watches interactions, ``window`` where it has none.
+    """
+
+    fingerprint: str
+    rule: str
+    kind: str
+    state: str
+    severity: str
+    touchpoint: str
+    journey_stage: str | None
+    question: str | None
+    segment: dict[str, str]
+    window: str | None
+    since_ms: int
+    fired_at_ms: int | None
+    resolved_at_ms: int | None
+    sequence: int
+    summary: str
+    evidence: dict[str, Any]
+    published_at_ms: int
+    runbook: str | None = None
+    owner: str | None = None
+
+
+class OperationRecord(msgspec.Struct, gc=False):
+    """What an operator did (effort.operations.v1), keyed by id; it never changes a rule's state.
+
+    ``action`` is acknowledge (one alert, by ``fingerprint``, until it is resolved), silence (the alerts that match
+    ``rule``, ``touchpoint`` and ``severity``, patterns, until ``ends_at_ms``) or deployment (a mark at ``at_ms`` that
+    rules of kind change may compare with). A record with ``withdrawn`` takes its operation back.
+    """
+
+    id: str
+    action: str
+    author: str
+    reason: str
+    at_ms: int
+    ends_at_ms: int | None = None
+    fingerprint: str | None = None
+    rule: str | None = None
+    touchpoint: str | None = None
+    severity: str | None = None
+    withdrawn: bool = False

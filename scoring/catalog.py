@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scoring.alerts.rules import Rule
 from scoring.questions import Question
 from scoring.windows import CalendarWindow, LiveWindow
 
@@ -62,6 +63,7 @@ class Catalog:
         max_undeclared: undeclared touchpoints accepted per source partition, in offset order.
         privacy_floor: scores of fewer answers are hidden, their n and counts too; 0 is off.
         confidence: level of every interval, in (0, 1).
+        alerts: rules, with unique ids; unlike all else here they may differ from those of a stored state.
     """
 
     questions: Mapping[str, Question]
@@ -75,6 +77,7 @@ class Catalog:
     max_undeclared: int = 1000
     privacy_floor: int = 0
     confidence: float = 0.95
+    alerts: tuple[Rule, ...] = ()
 
     def journey_stage(self, touchpoint: str) -> str | None:
         """The declared stage of a touchpoint, or None."""
