@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.catalog import HOUR_MS, Catalog
-from scoring.panes import pane_start
+from scoring.panes import MINUTE_MS, pane_start
 from scoring.tallies import add
 from scoring.windows import Calendar
 
@@ -77,6 +77,8 @@ class Layout:
         reach: dict[int, int] = {}
         for window in catalog.live:
             reach[window.pane_ms] = max(reach.get(window.pane_ms, 0), window.size_ms)
+        if catalog.alerts:  # rules are stepped each minute: an answer of the last hour is told to its minute
+            reach[MINUTE_MS] = max(reach.get(MINUTE_MS, 0), HOUR_MS)
         reach.setdefault(HOUR_MS, 0)
         widths = tuple(sorted(reach))
         keep, longest = [], 0

@@ -1,4 +1,4 @@
-"""Records of the partials topic: absolute pane tallies of a source partition, and statements about its progress."""
+"""Records of the partials topic: absolute pane tallies, statements about a source's progress, and deployment marks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,23 @@ class Statement(msgspec.Struct, array_like=True, gc=False, frozen=True):
     stated_ms: int
 
 
+class Mark(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A deployment at ``at_ms``, at the touchpoints that match a shell pattern; withdrawn takes it back.
+
+    Whoever records the deployment sends it to every partition, so that each scores agent finds it in its own log.
+    """
+
+    id: str
+    at_ms: int
+    touchpoint: str
+    withdrawn: bool = False
+
+
+MARK: Final = b"m\x01"
+"""What the value of a mark begins with: another letter than the version of a statement, which has no key either."""
+
 _encode = msgspec.msgpack.Encoder().encode
+_decode_mark = msgspec.msgpack.Decoder(Mark).decode
 _decode_partial = msgspec.msgpack.Decoder(Partial).decode
 _decode_statement = msgspec.msgpack.Decoder(Statement).decode
 
@@ -56,6 +72,22 @@ def encode_partial(partial: Partial) -> bytes:
 def encode_statement(statement: Statement) -> bytes:
     """The value of a statement record, whose key is empty."""
     return VERSION + _encode(statement)
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """The value of a mark record, whose key is empty."""
+    return MARK + _encode(mark)
+
+
+def decode_mark(value: bytes) -> Mark:
+    """The inverse of ``encode_mark``.
+
+    Raises:
+        msgspec.MsgspecError: not a mark of this version.
+    """
+    if not value.startswith(MARK):
+        raise msgspec.ValidationError(f"mark record of format {value[:2]!r}; this version reads {MARK!r}")
+    return _decode_mark(value[len(MARK) :])
 
 
 def decode_partial(value: bytes) -> Partial:
