@@ -120,7 +120,7 @@ def _levels(hours: Hours, variance: float, course: Floats | None = None) -> tupl
 def _fit_course(hours: Hours, groups: int, *, smooth: bool) -> Floats:
     """Offsets per hour of the week, by backfitting with one level per day; 0 where no hour was seen."""
     group = hours.hour % groups
-    weight = np.bincount(group, hours.n, groups)
+    weight = _totals(hours.n, group, groups)
     left = hours.mean
     offsets = np.zeros(groups)
     for _ in range(_ROUNDS):
@@ -158,13 +158,17 @@ def _two_harmonics(offsets: Floats, weight: Floats) -> Floats:
 
 def _group_means(values: Floats, weight: Floats, group: Ints, groups: int) -> Floats:
     """Weighted mean per group; 0 where a group is empty."""
-    total = np.bincount(group, weight, groups)
-    return np.bincount(group, weight * values, groups) / np.where(total > 0, total, 1.0)
+    total = _totals(weight, group, groups)
+    return _totals(weight * values, group, groups) / np.where(total > 0, total, 1.0)
+
+
+def _totals(values: Floats, group: Ints, groups: int) -> Floats:
+    return np.bincount(group, values, groups).astype(np.float64, copy=False)
 
 
 def _days(hours: Hours, levels: Floats, variance: float, span: int) -> tuple[Floats, float]:
     """(offset per day of the week, wander) of the daily levels."""
-    answers = np.bincount(hours.day, hours.n, span)
+    answers = _totals(hours.n, hours.day, span)
     weekday_of = np.zeros(span, dtype=np.int64)
     weekday_of[hours.day] = hours.hour // HOURS_OF_DAY
     seen = answers > 0
@@ -188,10 +192,10 @@ def _days(hours: Hours, levels: Floats, variance: float, span: int) -> tuple[Flo
     return offsets, sqrt(max(0.0, (spread - df) / float(scale)))
 
 
-def _normal_score(ratio: float, df: float, df_below: float = inf) -> float:
+def _normal_score(ratio: float, df: int, df_below: float = inf) -> float:
     """Normal score of an F ratio (Paulson 1942); without ``df_below`` of chi-square over df."""
     if ratio == inf:
         return inf
     above, below = 2 / (9 * df), 2 / (9 * df_below)
     root = max(ratio, 0.0) ** (1 / 3)
-    return ((1 - below) * root - (1 - above)) / sqrt(below * root * root + above)
+    return float(((1 - below) * root - (1 - above)) / sqrt(below * root * root + above))
