@@ -74,6 +74,7 @@ class ScoreFeed:
         broker: ``host:port``, or several with commas.
         security: security arguments of every client.
         now_ms: wall clock, to tell how long ago the broker was last heard.
+        read: the topics that are read.
 
     Attributes:
         last_contact_ms: wall time of the last answer of the broker; None before the first.
@@ -87,11 +88,12 @@ class ScoreFeed:
         broker: str,
         security: Mapping[str, Any],
         now_ms: Callable[[], int] = wall_ms,
+        read: Iterable[TopicSpec] = READ_TOPICS,
     ) -> None:
         self.last_contact_ms: int | None = None
         self.missing: tuple[str, ...] = ()
         self._model = model
-        self._specs = {topics(spec): spec for spec in READ_TOPICS}
+        self._specs = {topics(spec): spec for spec in read}
         self._client = {"bootstrap_servers": broker, "client_id": "effortstream-serve", **security}
         self._now_ms = now_ms
         self._trouble: str | None = None
@@ -239,7 +241,7 @@ class ScoreFeed:
             self._caught_up.add(partition)
             if not self._model.ready and self._caught_up >= self._assigned:
                 self._model.ready = True
-                held = " and ".join(f"{self._model.series(spec)} {spec.name}" for spec in READ_TOPICS)
+                held = ", ".join(f"{self._model.held(spec)} {spec.name}" for spec in self._specs.values())
                 log.info("caught up: %s", held)
 
     def _check_partitions(

@@ -1,4 +1,4 @@
-"""Scores as Prometheus metrics, made from the read model at each scrape: what has left the model is not exported."""
+"""Scores and alerts as Prometheus metrics, made from the read model at each scrape: what has left it is not there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from agents.clock import wall_ms
+from agents.topics import ALERTS
+from app.alert_metrics import alert_families
+from app.muting import Muting
 from app.readmodel import READ_TOPICS
 from app.version import VERSION
 from scoring.intervals import wilson
@@ -89,16 +93,24 @@ def _low_effort(record: ScoreRecord, catalog: Catalog) -> Figure:
 
 
 class ScoreCollector(Collector):
-    """Exports live scores of everybody (segment {}), and how the read model behind them is doing.
+    """Exports live scores of everybody (segment {}), all alerts, and how the read model behind them is doing.
 
     Args:
         model: read at each scrape.
         catalog: the declared questions.
         feed: how long ago the broker was heard; None without one.
+        muting: which alerts are muted; None knows of operators' silences and acknowledgements alone.
     """
 
-    def __init__(self, model: ReadModel, catalog: Catalog, feed: ScoreFeed | None = None) -> None:
+    def __init__(
+        self,
+        model: ReadModel,
+        catalog: Catalog,
+        feed: ScoreFeed | None = None,
+        muting: Muting | None = None,
+    ) -> None:
         self._model, self._catalog, self._feed = model, catalog, feed
+        self._muting = muting or Muting(model.operations, wall_ms)
 
     def collect(self) -> Iterator[Metric]:
         """All families, those without a sample too: their help says what could be there."""
@@ -108,6 +120,7 @@ class ScoreCollector(Collector):
         yield from self._scores(live)
         yield from _responses(live)
         yield _interactions(stats)
+        yield from alert_families(self._model.alerts.all() if self._model.ready else (), self._muting.judge())
         yield from self._state()
 
     def _scores(self, records: list[ScoreRecord]) -> Iterator[Metric]:
@@ -130,16 +143,19 @@ class ScoreCollector(Collector):
         build = GaugeMetricFamily("effortstream_build_info", "Always 1; the version", labels=["version"])
         build.add_metric([VERSION], 1)
         yield build
-        held = GaugeMetricFamily("effortstream_read_model_series", "Series held", labels=["topic"])
+        held = GaugeMetricFamily(
+            "effortstream_read_model_series", "Series, alerts and operations held", labels=["topic"]
+        )
         skipped = CounterMetricFamily(
             "effortstream_read_model_skipped_records",
-            "Records not taken in: undecodable, or beyond the limit of series",
+            "Records that found no place (or took that of another), cannot be read, or are older than what is held",
             labels=["topic", "reason"],
         )
         for topic in READ_TOPICS:
-            held.add_metric([topic.name], self._model.series(topic))
+            held.add_metric([topic.name], self._model.held(topic))
             skipped.add_metric([topic.name, "undecodable"], self._model.undecodable[topic])
-            skipped.add_metric([topic.name, "limit"], self._model.refused[topic])
+            skipped.add_metric([topic.name, "limit"], self._model.beyond_limit(topic))
+        skipped.add_metric([ALERTS.name, "superseded"], self._model.alerts.superseded)
         yield held
         yield skipped
         yield GaugeMetricFamily(
@@ -191,9 +207,11 @@ def _interactions(records: list[InteractionStatsRecord]) -> Metric:
     return family
 
 
-def score_registry(model: ReadModel, catalog: Catalog, feed: ScoreFeed | None = None) -> CollectorRegistry:
+def score_registry(
+    model: ReadModel, catalog: Catalog, feed: ScoreFeed | None = None, muting: Muting | None = None
+) -> CollectorRegistry:
     """A registry of its own with the scores and this process in it, so that two apps do not meet in one."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(ScoreCollector(model, catalog, feed))
+    registry.register(ScoreCollector(model, catalog, feed, muting))
     return registry

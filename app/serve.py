@@ -1,4 +1,4 @@
-"""The ``serve`` process: reads the score topics and answers HTTP, until it is told to stop."""
+"""The ``serve`` process: reads the score and alert topics and answers HTTP, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import Any
 
 import uvicorn
 
+from agents.clock import parse_clock
 from agents.connections import survive_resets
 from agents.topics import Topics
 from app.broker import wait_for_broker
 from app.feed import ScoreFeed
+from app.muting import Muting
 from app.readmodel import ReadModel
 from app.score_metrics import score_registry
 from app.settings import Settings, client_security
@@ -63,9 +65,10 @@ async def run_serve(
     """
     survive_resets()
     security = client_security(settings)
-    model = ReadModel()
+    model = ReadModel(settings.max_series, settings.max_alerts)
+    muting = Muting(model.operations, parse_clock(settings.clock).now_ms)
     feed = ScoreFeed(model, Topics(settings.prefix, settings.group), settings.broker, security)
-    app = create_app(model, score_registry(model, catalog, feed), feed.not_ready)
+    app = create_app(model, score_registry(model, catalog, feed, muting), feed.not_ready)
     server = _Server(
         uvicorn.Config(
             app,

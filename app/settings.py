@@ -56,6 +56,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Milliseconds = Annotated[int, Field(ge=1, le=60_000)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+Records = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class Deployment(BaseModel):
@@ -111,6 +112,12 @@ class Deployment(BaseModel):
     metrics_port: Port = Field(9464, description="the port of worker metrics, up to 65535; 0 is off")
     host: str = Field("127.0.0.1", min_length=1, description="the address that serve listens on")
     port: Port = Field(8080, description="the port that serve listens on, up to 65535; 0 takes a free one")
+    max_series: Records = Field(
+        200_000, description="scores and interaction statistics that serve holds; it refuses further series"
+    )
+    max_alerts: Records = Field(
+        50_000, description="alerts that serve holds; beyond, the one that is calm for longest gives way"
+    )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")

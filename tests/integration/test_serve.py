@@ -23,6 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from agents.topics import INTERACTION_STATS, SCORES, Topics
 from app.broker import BrokerUnavailable, EmbeddedBroker
 from app.processes import free_port
+from app.readmodel import READ_TOPICS
 from app.serve import ListenError, run_serve
 from app.settings import Settings, load_settings
 from tests.score_records import CATALOG, EFFORT, SATISFACTION, key_of, score_record, stats_record
@@ -151,7 +152,7 @@ async def ids(client: httpx.AsyncClient) -> list[tuple[str, str, int]]:
 async def test_published_scores_are_served_and_a_tombstone_removes_them(broker):
     """What is on the topic at the start is there once ready; what comes later follows; what is removed is gone."""
     settings = settings_at(broker)
-    await create(settings, SCORES, INTERACTION_STATS)
+    await create(settings, *READ_TOPICS)
     older, first = score_record(EFFORT, [1] * 7), score_record(EFFORT, [2] * 7, interactions=30)
     await publish(settings, older, first, stats_record())
     async with serving(settings) as client:
@@ -188,7 +189,7 @@ async def test_published_scores_are_served_and_a_tombstone_removes_them(broker):
 async def test_empty_topics_are_ready_at_once(broker):
     """Nothing published yet is a complete answer."""
     settings = settings_at(broker)
-    await create(settings, SCORES, INTERACTION_STATS)
+    await create(settings, *READ_TOPICS)
     async with serving(settings) as client:
         await until(lambda: is_ready(client))
         assert await ids(client) == []
@@ -198,7 +199,7 @@ async def test_empty_topics_are_ready_at_once(broker):
 async def test_a_long_log_is_read_to_its_end_before_it_is_ready(broker):
     """However the broker counts its log's end, the first answer after ready is the newest record of each series."""
     settings = settings_at(broker)
-    await create(settings, SCORES, INTERACTION_STATS)
+    await create(settings, *READ_TOPICS)
     places = [f"touchpoint-{number}" for number in range(40)]
     for count in range(1, 101):
         if count % 25 == 1:
@@ -239,7 +240,7 @@ async def test_missing_topics_are_named_and_waited_for(broker):
             return f"{settings.prefix}interaction-stats.v1" in text and "scores.v1" not in text
 
         await until(one_left)
-        await create(settings, INTERACTION_STATS)
+        await create(settings, *READ_TOPICS[1:])
         await until(lambda: is_ready(client))
 
 
@@ -248,7 +249,7 @@ async def test_missing_topics_are_named_and_waited_for(broker):
 async def test_only_committed_records_are_served_and_markers_do_not_hold_readiness_up(kafka):
     """Logs that end in transaction markers, in an aborted transaction and in an open one all become ready."""
     settings = settings_at(kafka)
-    await create(settings, SCORES, INTERACTION_STATS)
+    await create(settings, *READ_TOPICS)
     kept = score_record(EFFORT, [1] * 7)
     wrong = score_record(EFFORT, [9] * 7)
     producers = [
@@ -295,7 +296,7 @@ async def test_topics_that_are_deleted_and_made_again_take_the_old_scores_along(
     """A series that is on no topic any more is not served for ever."""
     monkeypatch.setattr("app.feed.STALLED_AFTER_MS", 1_500)
     settings = settings_at(kafka)
-    await create(settings, SCORES, INTERACTION_STATS)
+    await create(settings, *READ_TOPICS)
     await publish(settings, score_record(EFFORT, [1] * 7), score_record(EFFORT, [1] * 7, "search"))
     async with serving(settings) as client:
         await until(lambda: is_ready(client))
@@ -325,7 +326,7 @@ async def test_an_outage_is_survived_and_what_was_known_is_served_meanwhile(monk
     settings = settings_at(f"127.0.0.1:{port}")
     async with contextlib.AsyncExitStack() as stack:
         async with EmbeddedBroker(port):
-            await create(settings, SCORES, INTERACTION_STATS)
+            await create(settings, *READ_TOPICS)
             await publish(
                 settings, *[score_record(EFFORT, [1] * 7)] * 3, score_record(EFFORT, [1] * 7, "search")
             )
@@ -333,7 +334,7 @@ async def test_an_outage_is_survived_and_what_was_known_is_served_meanwhile(monk
             await until(lambda: is_ready(client))
         assert await ids(client) == [("checkout", "1h", 7), ("search", "1h", 7)]
         async with EmbeddedBroker(port):
-            await create(settings, SCORES, INTERACTION_STATS)
+            await create(settings, *READ_TOPICS)
             await publish(settings, score_record(EFFORT, [2] * 7))
 
             async def anew() -> bool:

@@ -57,7 +57,7 @@ def test_a_tombstone_removes_its_series_alone():
     model.apply(SCORES, 0, 2, key_of(goes), None)
     model.apply(SCORES, 0, 3, key_of(goes), None)
     assert shown(model) == [stays]
-    assert model.series(SCORES) == 1
+    assert model.held(SCORES) == 1
 
 
 def test_a_series_without_answers_is_kept():
@@ -75,8 +75,8 @@ def test_offsets_of_different_partitions_and_topics_are_not_compared():
     put(model, 100, score_record(EFFORT, [1] * 7))
     put(model, 0, score_record(EFFORT, [1] * 7, touchpoint="search"), partition=1)
     put(model, 0, stats_record())
-    assert model.series(SCORES) == 2
-    assert model.series(INTERACTION_STATS) == 1
+    assert model.held(SCORES) == 2
+    assert model.held(INTERACTION_STATS) == 1
 
 
 def test_answers_are_sorted_by_touchpoint_question_segment_and_window():
@@ -177,7 +177,7 @@ def test_series_beyond_the_limit_are_refused_counted_and_said_once(caplog):
         put(model, 0, second)
         put(model, 1, third)
         put(model, 2, third)
-    assert (model.refused[SCORES], model.refused[INTERACTION_STATS]) == (2, 0)
+    assert (model.beyond_limit(SCORES), model.beyond_limit(INTERACTION_STATS)) == (2, 0)
     assert len(caplog.records) == 1
     newer = score_record(EFFORT, [2] * 7, "a")
     put(model, 3, newer)

@@ -1,0 +1,97 @@
+"""Which alerts are muted, and by whom: silences, maintenance windows, acknowledgements. None changes a rule's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from agents.records import AlertRecord, OperationRecord
+from app.alertmodel import LEVELS, OperationTable
+from scoring.alerts.states import State
+
+ACKNOWLEDGE: Final = "acknowledge"
+SILENCE: Final = "silence"
+DEPLOYMENT: Final = "deployment"
+
+Maintained = Callable[[str, str, int], bool]
+"""Whether a maintenance window covers a rule at a touchpoint at a time in milliseconds."""
+
+
+class Mute(msgspec.Struct, frozen=True):
+    """One reason why an alert is muted.
+
+    Attributes:
+        by: silence, maintenance or acknowledgement.
+        id: of the operation; None for maintenance, which the configuration declares.
+        author, reason: who did it and why; None for maintenance.
+        ends_at_ms: when it ends, if that is known.
+    """
+
+    by: str
+    id: str | None = None
+    author: str | None = None
+    reason: str | None = None
+    ends_at_ms: int | None = None
+
+
+def acknowledgement_id(alert: AlertRecord) -> str:
+    """The id of the acknowledgement of a firing alert: of this incident, so that the next one is heard again."""
+    return f"{alert.fingerprint}-{alert.fired_at_ms}"
+
+
+def in_force(silence: OperationRecord, now_ms: int) -> bool:
+    """Whether a silence has begun and not ended."""
+    return silence.at_ms <= now_ms < (silence.ends_at_ms or 0)
+
+
+def silences(silence: OperationRecord, alert: AlertRecord) -> bool:
+    """Whether an alert matches the patterns of a silence; one left out matches all."""
+    pairs = (
+        (silence.rule, alert.rule),
+        (silence.touchpoint, alert.touchpoint),
+        (silence.severity, alert.severity),
+    )
+    return all(pattern is None or fnmatchcase(value, pattern) for pattern, value in pairs)
+
+
+class Muting:
+    """Judges alerts by what operators did and what the configuration declares.
+
+    Args:
+        operations: what operators did.
+        now_ms: the time by which silences and maintenance windows begin and end.
+        maintained: the maintenance windows.
+    """
+
+    def __init__(
+        self,
+        operations: OperationTable,
+        now_ms: Callable[[], int],
+        maintained: Maintained = lambda _rule, _touchpoint, _now_ms: False,
+    ) -> None:
+        self._operations, self._now_ms, self._maintained = operations, now_ms, maintained
+
+    def judge(self) -> Callable[[AlertRecord], list[Mute]]:
+        """What mutes an alert at this moment: nothing if it is calm, since it is not heard anyway."""
+        now_ms = self._now_ms()
+        standing = [each for each in self._operations.all(SILENCE) if in_force(each, now_ms)]
+
+        def mutes(alert: AlertRecord) -> list[Mute]:
+            if not LEVELS[State(alert.state)]:
+                return []
+            found = [_mute("silence", each) for each in standing if silences(each, alert)]
+            if self._maintained(alert.rule, alert.touchpoint, now_ms):
+                found.append(Mute("maintenance"))
+            acknowledged = self._operations.get(acknowledgement_id(alert))
+            if alert.state == State.FIRING and acknowledged is not None:
+                found.append(_mute("acknowledgement", acknowledged))
+            return found
+
+        return mutes
+
+
+def _mute(by: str, operation: OperationRecord) -> Mute:
+    return Mute(by, operation.id, operation.author, operation.reason, operation.ends_at_ms)
