@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.config_alerts import read_alerts
 from app.config_catalog import read_catalog
+from app.config_maintenance import read_maintenance
 from app.config_problems import ABSENT, ConfigurationError, Problem
 from app.config_tables import Table
 from app.settings import deployment_problems
@@ -16,6 +18,7 @@ from app.settings import deployment_problems
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scoring.alerts.maintenance import Maintenance
     from scoring.catalog import Catalog
 
 __all__ = ["DEFAULT_PATH", "Config", "ConfigurationError", "load_config"]
@@ -32,11 +35,13 @@ class Config:
         catalog: everything that decides what a record means.
         path: the file.
         settings: its table [deployment], checked, as written; ``load_settings`` puts the environment over it.
+        maintenance: when alerts are shown as muted.
     """
 
     catalog: Catalog
     path: Path
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    maintenance: tuple[Maintenance, ...] = ()
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -54,15 +59,22 @@ def load_config(path: Path | None = None) -> Config:
     problems: list[Problem] = []
     root = Table(source, content, problems)
     catalog = read_catalog(root)
+    declared = not problems
     deployment = root.table("deployment").content
     problems += deployment_problems(deployment, source)
-    root.refuse(
-        "alerts", "not supported by this version; remove the table", "Alert rules come with a later one"
-    )
+    catalog, maintenance = _alerts(root, catalog, declared=declared)
     root.finish()
     if problems:
         raise ConfigurationError(problems)
-    return Config(catalog, file, deployment)
+    return Config(catalog, file, deployment, maintenance)
+
+
+def _alerts(root: Table, catalog: Catalog, *, declared: bool) -> tuple[Catalog, tuple[Maintenance, ...]]:
+    """The catalog with its rules, and maintenance; compared with what is declared only where that is right."""
+    rules = read_alerts(root, catalog if declared else None)
+    ids = None if root.problems else [rule.id for rule in rules]
+    touchpoints = list(catalog.touchpoints) if declared and catalog.strict else None
+    return replace(catalog, alerts=rules), read_maintenance(root, catalog.timezone, ids, touchpoints)
 
 
 def _text(file: Path, source: str) -> str:

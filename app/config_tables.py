@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.config_problems import ABSENT, Problem, dotted, nearest
@@ -15,11 +17,12 @@ if TYPE_CHECKING:
 LABEL_BYTES_MAX = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 TOP_LEVEL_FLAGS = ("strict", "max_undeclared", "privacy_floor", "confidence")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Default = TypeVar("_Default")
 _Checked = TypeVar("_Checked")
 
 
-def label_problem(text: str) -> str | None:
+def label_problem(text: str, bytes_max: int = LABEL_BYTES_MAX) -> str | None:
     """Why a name could never equal one that arrives in an event (those are trimmed and bounded), or None.
 
     Example:
@@ -34,8 +37,8 @@ def label_problem(text: str) -> str | None:
         return "has white space at an end, which is cut off the names in events"
     if _CONTROL.search(text):
         return "has a control character"
-    if len(text.encode()) > LABEL_BYTES_MAX:
-        return f"is longer than {LABEL_BYTES_MAX} bytes"
+    if len(text.encode()) > bytes_max:
+        return f"is longer than {bytes_max} bytes"
     return None
 
 
@@ -89,11 +92,15 @@ class Table:
         if key not in self.content:
             self.note(key, "is missing", f"Write {example}")
 
+    def known(self, key: str) -> None:
+        """Lets a key pass unread."""
+        self._known.append(key)
+
     def refuse(self, key: str, problem: str, remedy: str) -> None:
         """Notes the key if the file has it: it is known, and not to be used."""
         self._known.append(key)
         if key in self.content:
-            self.note(key, problem, remedy)
+            self.note(key, problem, remedy, self.content[key])
 
     def _typed(
         self, key: str, default: _Default, kinds: type | tuple[type, ...], wanted: str
@@ -108,11 +115,11 @@ class Table:
             return default
         return value
 
-    def text(self, key: str, default: _Default) -> str | _Default:
-        """A text that can be a name: trimmed, of at most 128 bytes, without control characters."""
+    def text(self, key: str, default: _Default, bytes_max: int = LABEL_BYTES_MAX) -> str | _Default:
+        """A text that can be a name: trimmed, of at most so many bytes, without control characters."""
         value = self._typed(key, default, str, 'a text in quotes, such as "..."')
-        if isinstance(value, str) and value is not default and (problem := label_problem(value)):
-            self.note(key, problem, "Correct the name", value)
+        if isinstance(value, str) and value is not default and (problem := label_problem(value, bytes_max)):
+            self.note(key, problem, "Correct the text", value)
             return default
         return value
 
@@ -151,6 +158,32 @@ class Table:
             return default
         return float(value)
 
+    def number(self, key: str, default: _Default, low: float = -inf, high: float = inf) -> float | _Default:
+        """A number from ``low`` to ``high``, both included."""
+        value: Any = self._typed(key, None, (int, float), "a number")
+        if value is None:
+            return default
+        if not isfinite(value) or not low <= value <= high:
+            finite = "a finite number" if low == -inf else f"{low:g} or more"
+            wanted = finite if high == inf else f"a number from {low:g} to {high:g}"
+            self.note(key, f"must be {wanted}", "Correct the number", value)
+            return default
+        return float(value)
+
+    def instant_ms(self, key: str, example: str) -> int | None:
+        """A point in time, in epoch milliseconds; it has no default, and its absence is noted."""
+        self.missing(key, example)
+        value: datetime | None = self._typed(
+            key, None, datetime, f"a date and time with its offset, such as {example}"
+        )
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            # Read as the time of the machine, the file would mean something else elsewhere
+            self.note(key, "has no offset from UTC", f"Write {example}", value.isoformat())
+            return None
+        return (value - _EPOCH) // timedelta(milliseconds=1)
+
     def duration_ms(self, key: str, default_ms: int, *, zero: bool) -> int:
         """A duration such as ``"60s"`` in milliseconds; ``"0s"`` only where zero has a meaning."""
         text = self._typed(key, None, str, 'a duration in quotes, such as "60s", "5m", "48h" or "7d"')
@@ -187,6 +220,17 @@ class Table:
         """The table under the key; an empty one where it is missing or no table."""
         content: dict[str, Any] = self._typed(key, {}, dict, "a table")
         return Table(self.source, content, self.problems, (*self.path, key))
+
+    def array(self, key: str, example: str) -> Iterator[Table]:
+        """Every table of an array of tables, each under its id in messages, else under its number from 1."""
+        entries: list[Any] = self._typed(key, [], list, f"tables, each under {example}")
+        for number, content in enumerate(entries, 1):
+            if not isinstance(content, dict):
+                self.note(key, f"its entry {number} is not a table", f"Write {example}", content)
+                continue
+            name = content.get("id")
+            place = name if isinstance(name, str) and name else str(number)
+            yield Table(self.source, content, self.problems, (*self.path, key, place))
 
     def tables(self, what: str) -> Iterator[tuple[str, Table]]:
         """Every entry as (name, table); entries are named by the user, so none is unknown.

@@ -45,6 +45,9 @@ class ScoreName(StrEnum):
     UNRESOLVED_SHARE = "unresolved_share"
 
 
+_OF_CES_MEANS = frozenset({ScoreName.EFFORT_INDEX, ScoreName.LOW_EFFORT_SHARE})
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which series a rule watches; what is None matches all.
@@ -130,6 +133,10 @@ class Rule:
         """Whether it watches interactions instead of the answers to a question."""
         return False
 
+    def judges(self, question: Question) -> bool:
+        """Whether answers to a question are watched, and have the figure that the rule looks at."""
+        return not self.of_interactions and self.selector.question_matches(question)
+
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRule(Rule):
@@ -166,6 +173,11 @@ class ThresholdRule(Rule):
     def of_interactions(self) -> bool:
         """Unresolved interactions are counted among interactions."""
         return self.score is ScoreName.UNRESOLVED_SHARE
+
+    def judges(self, question: Question) -> bool:
+        """Whether a question is watched; of those, only CES means have an effort index and a low-effort share."""
+        # super() knows no class here: slots make a new one
+        return Rule.judges(self, question) and (self.score not in _OF_CES_MEANS or question.is_ces_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +305,8 @@ def parts(rule: Rule, catalog: Catalog) -> int:
     """Into how many parts a budget over all series is shared: fixed by the configuration, never counted at run time.
 
     Returns:
-        ``max_series``, else declared touchpoints that match x matching questions, and one further part for all
-        undeclared touchpoints unless none are accepted; 1 where false alarms are per series.
+        ``max_series``, else declared touchpoints that match x matching questions (1 for interactions), and one further
+        part for all undeclared touchpoints unless none are accepted; 1 where false alarms are per series.
     """
     if not rule.false_alarms.over_all:
         return 1
@@ -303,7 +315,7 @@ def parts(rule: Rule, catalog: Catalog) -> int:
     touchpoints = sum(
         rule.selector.touchpoint_matches(one.name, one.journey_stage) for one in catalog.touchpoints.values()
     )
-    questions = sum(rule.selector.question_matches(one) for one in catalog.questions.values())
+    questions = 1 if rule.of_interactions else sum(map(rule.judges, catalog.questions.values()))
     return max(1, touchpoints * questions + (not catalog.strict))
 
 

@@ -269,7 +269,6 @@ def test_every_key_of_the_contract_reaches_the_catalog(write):
             QUESTION + '[segments]\na = {}\nb = {}\n"a+b" = {}\n"b+a" = {}',
             'segments."b+a": is declared already',
         ),
-        (QUESTION + "[[alerts]]\nid = 'x'", "alerts: not supported by this version; remove the table."),
         (QUESTION + "[deployment]\nprot = 1", "deployment.prot: no such key. Did you mean port?"),
         (QUESTION + "[deployment]\nport = '81'", 'deployment.port = "81": input should be a valid integer.'),
     ],
