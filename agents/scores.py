@@ -6,18 +6,21 @@ from typing import Final
 
 import msgspec
 
+from agents.alert_records import AlertPublisher
+from agents.alert_store import TAGS as ALERT_TAGS
+from agents.alerting import Alerting
 from agents.calendars import CalendarWindows
 from agents.fingerprint import Fingerprint, StateMismatchError
 from agents.merging import Change, MergedPanes
 from agents.panes import Layout, code_question, parse_series_code, series_code
-from agents.partials import SourceId, Statement, decode_partial, decode_statement
+from agents.partials import MARK, SourceId, Statement, decode_mark, decode_partial, decode_statement
 from agents.ports import Batch, Out, Outgoing
 from agents.publishing import Publisher
 from agents.segments import KeptValues, SegmentCaps
-from agents.topics import INTERACTION_STATS, SCORES, WINDOWS
+from agents.topics import ALERTS, INTERACTION_STATS, SCORES, WINDOWS
 from scoring.catalog import Catalog
 from scoring.live import LiveSums
-from scoring.panes import DAY_MS, pane_start
+from scoring.panes import DAY_MS, MINUTE_MS, pane_start
 from scoring.tallies import INTERACTION_FIELDS, add, length
 from scoring.watermarks import Merged, SourceState, merged_watermark
 
@@ -43,6 +46,7 @@ class _Meta(msgspec.Struct, array_like=True):
     partitions: int
     windows_published: int
     held: dict[str, int] = {}
+    stepped_ms: int | None = None
 
 
 _decode_meta = msgspec.msgpack.Decoder(_Meta).decode
@@ -83,6 +87,9 @@ class ScoreStage:
         self._calendars = CalendarWindows(catalog)
         self._caps = SegmentCaps(catalog, kept)
         self._publisher = Publisher(catalog, self._caps)
+        self._alerting = Alerting(catalog)
+        self._alerts = AlertPublisher(catalog, self._live)
+        self._orphans_due = False
         self._fingerprint = Fingerprint(catalog)
         self._stored: dict[str, int] = {}
         self._statements: dict[SourceId, Statement] = {}
@@ -105,6 +112,8 @@ class ScoreStage:
                     self._moment_ms = max(self._moment_ms or 0, partial.newest_ms)
                     for change in self._panes.apply(touchpoint, partial):
                         self._shift(touchpoint, change)
+                elif record.value.startswith(MARK):
+                    self._alerting.mark(decode_mark(record.value))
                 else:
                     self._hear(decode_statement(record.value))
             except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
@@ -127,16 +136,23 @@ class ScoreStage:
             self._statements[source] = statement
 
     def _shift(self, touchpoint: str, change: Change) -> None:
+        code = self._count(touchpoint, change)
+        if code is not None:
+            self._alerting.take(touchpoint, code, change[2], change[3])
+
+    def _count(self, touchpoint: str, change: Change) -> str | None:
+        """Adds to the windows; the code that the series is published under, None where it is not."""
         raw_code, width, start_ms, delta = change
         question = code_question(raw_code)
         if question and question not in self._catalog.questions:  # it was removed from the configuration
-            return
+            return None
         code = self._caps.published(touchpoint, raw_code)
         series = touchpoint, code
         for sums in self._live:
             if width <= sums.window.pane_ms:  # a coarser pane was folded since it lies before this window
                 sums.add(series, start_ms, delta)
         self._calendars.add(touchpoint, code, start_ms, delta)
+        return code
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -193,11 +209,13 @@ class ScoreStage:
         out.changelog += self._fingerprint.fresh()
         self._publish_live(out)
         self._publish_windows(out)
+        self._publish_alerts(out, merged)
         self._forget(merged)
         out.changelog += self._calendars.drain_gone()
         out.changelog += self._panes.drain()
         out.changelog += self._caps.drain()
         out.changelog += self._drain_zeros()
+        out.changelog += self._alerting.drain()
         out.changelog.append(Out(_META, b"\x01" + _encode(self._meta())))
         out.progress = self.progress()
         return out
@@ -230,6 +248,7 @@ class ScoreStage:
             self._partitions,
             self.windows_published,
             self._held(),
+            self._alerting.stepped_ms,
         )
 
     def _held(self) -> dict[str, int]:
@@ -241,6 +260,26 @@ class ScoreStage:
             out.changelog.append(self._calendars.stored(revision))
             out.send(WINDOWS, self.partition, self._publisher.window(revision))
             self.windows_published += 1
+
+    def _publish_alerts(self, out: Outgoing, merged: Merged) -> None:
+        """Steps the rules up to the watermark; what one checkpoint can not take waits for the next."""
+        alerting, until_ms = self._alerting, merged.watermark_ms
+        if not alerting or until_ms is None:
+            return
+        if until_ms == END_MS:  # of a replay: up to the end of its last minute
+            until_ms = (self._moment_ms or 0) + MINUTE_MS
+        if self._orphans_due:
+            self._orphans_due = False
+            for name, life, last in alerting.orphans(alerting.stepped_ms or until_ms):
+                out.send(
+                    ALERTS, self.partition, self._alerts.orphan(name, life, last, self._publisher.now_ms)
+                )
+        for made in alerting.step(until_ms):
+            record = self._alerts.transition(made, self._publisher.now_ms)
+            alerting.published(made.watch, record.value)
+            out.send(ALERTS, self.partition, record)
+        if alerting.is_behind(until_ms):
+            self._news = True
 
     def _publish_live(self, out: Outgoing) -> None:
         for at, sums in enumerate(self._live):
@@ -328,6 +367,8 @@ class ScoreStage:
             self._caps.restore(value)
         elif tag == b"z":
             self._restore_zero(key, value)
+        elif tag in ALERT_TAGS:
+            self._alerting.store.restore(key, value)
         elif tag == b"c" and value is not None:
             self._fingerprint.restore(value)
         elif key == _META and value is not None:
@@ -349,14 +390,20 @@ class ScoreStage:
         self._calendars.frozen_ms = meta.frozen_ms
         self.windows_published = meta.windows_published
         self._stored = meta.held
+        self._alerting.stepped_ms = meta.stepped_ms
         self._fingerprint.check_partitions(meta.partitions, self._partitions)
 
     def resume(self) -> None:
         """Builds the windows again from the panes; nothing of it is news."""
         self._fingerprint.check()
         self._fingerprint.check_held(self._stored, self._held())
+        tallies = []
         for touchpoint, change in self._panes.tallies():
-            self._shift(touchpoint, change)
+            code = self._count(touchpoint, change)
+            if code is not None and self._alerting:
+                tallies.append((touchpoint, code, change[2], change[3]))
+        self._alerting.resume(tallies)
+        self._orphans_due = bool(self._alerting)
         self._calendars.resume()
         for sums in self._live:
             if self._moment_ms is not None:
@@ -397,4 +444,5 @@ class ScoreStage:
             "stale_partials": self._panes.stale,
             "undecodable_partials": self._undecodable,
             "beyond_retention": self._calendars.beyond_retention,
+            **self._alerting.sizes,
         }

@@ -109,8 +109,9 @@ def _figure(
         counted = sum(count for count, low in zip(vector, question.low_effort_weights, strict=False) if low)
         return _share(counted, made.n, confidence)
     if name is ScoreName.EFFORT_INDEX:
-        known = made.low is not None and made.high is not None
-        low, high = effort_bounds(question, made.low, made.high) if known else (None, None)
+        low, high = made.low, made.high
+        if low is not None and high is not None:
+            low, high = effort_bounds(question, low, high)
         return _Figure(made.effort_index, low, high, made.n)
     return _Figure(made.value, made.low, made.high, made.n)
 

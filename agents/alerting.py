@@ -1,0 +1,408 @@
+"""Alerting of one partials partition: steps every rule with the watermark, inside the checkpoint of the scores."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from agents.alert_cells import Cells
+from agents.alert_judges import (
+    BudgetJudge,
+    ChangeJudge,
+    Judge,
+    Reach,
+    SilentJudge,
+    StaleJudge,
+    ThresholdJudge,
+)
+from agents.alert_rising import RisingJudge
+from agents.alert_series import SeriesKey, WatchedSeries
+from agents.alert_store import AlertStore, FitKey
+from agents.panes import Layout, parse_series_code, series_code
+from agents.partials import Mark
+from agents.ports import Out
+from scoring.alerts.conditions import Verdict
+from scoring.alerts.rules import (
+    MINUTE_MS,
+    BudgetRule,
+    ChangeRule,
+    Rule,
+    ScoreName,
+    SilentRule,
+    StaleRule,
+    ThresholdRule,
+    minutes_per_false_alarm,
+)
+from scoring.alerts.states import Life, State
+from scoring.catalog import Catalog
+from scoring.panes import HOUR_MS, pane_start
+from scoring.tallies import INTERACTION_FIELDS, length
+
+STEPS_MAX = 20_000
+"""Series looked at in one checkpoint; what is left waits for the next one, which comes at once."""
+
+MARKS_MAX = 1_000
+"""Deployment marks kept; the oldest leaves."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """One rule on one series, and where its alert stands."""
+
+    rule: Rule
+    series: WatchedSeries
+    judge: Judge
+    life: Life
+    fingerprint: str
+
+    @property
+    def fit_key(self) -> FitKey:
+        """What its baselines are stored by."""
+        return self.rule.id, self.series.touchpoint, self.series.code
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """An alert that has changed its state at ``at_ms``, with what its rule said then."""
+
+    watch: Watch
+    at_ms: int
+    verdict: Verdict
+
+
+def fingerprint(
+    rule: str,
+    touchpoint: str,
+    journey_stage: str | None,
+    question: str | None,
+    segment: dict[str, str],
+    window: str | None,
+) -> str:
+    """Identity of an alert: the first 16 hex digits of the SHA-256 of the compact JSON of these, in this order."""
+    identity = [rule, touchpoint, journey_stage, question, segment, window]
+    return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+@lru_cache(maxsize=8192)
+def _hour_of_week(timezone: str, hour_ms: int) -> int:
+    local = datetime.fromtimestamp(hour_ms / 1000, ZoneInfo(timezone))
+    return local.weekday() * 24 + local.hour
+
+
+class Alerting:
+    """The rules of one partials partition.
+
+    Event time goes by the minute, and no further than the merged watermark. So what a rule sees is complete but for
+    what comes late, whatever the batches, and a backlog is stepped through like the present. A series is looked at only
+    in minutes in which one of its sums changes or a dwell ends.
+
+    Args:
+        catalog: what is declared.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        layout = Layout.of(catalog)
+        self._catalog = catalog
+        self._origin_ms = layout.origin_ms
+        self._reach = Reach.of(catalog.alerts, catalog.timing.horizon_ms)
+        self._series: dict[SeriesKey, WatchedSeries] = {}
+        self._watches: dict[SeriesKey, list[Watch]] = {}
+        self._ignored: set[SeriesKey] = set()
+        self._beside: dict[SeriesKey, set[SeriesKey]] = {}
+        self._marks: dict[str, Mark] = {}
+        self._due: dict[int, set[SeriesKey]] = {}
+        self._heap: list[int] = []
+        self._hour_ms: int | None = None
+        self.store = AlertStore()
+        self.stepped_ms: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there are rules, or alerts of rules that are gone."""
+        return bool(self._catalog.alerts or self.store.lives)
+
+    # -- in ----------------------------------------------------------------------------------------------------
+
+    def take(self, touchpoint: str, code: str, start_ms: int, delta: Sequence[int]) -> None:
+        """A tally changed, at the start of a pane."""
+        key = touchpoint, code
+        if key in self._ignored:
+            return
+        series = self._series.get(key) or self._watch(key)
+        if series is None:
+            self._ignored.add(key)
+            return
+        minute_ms = start_ms - start_ms % MINUTE_MS
+        self.store.touched.add(key)
+        series.add(minute_ms, delta, self.stepped_ms)
+        stepped_ms = self.stepped_ms
+        is_late = stepped_ms is not None and minute_ms < stepped_ms
+        for watch in self._watches[key]:
+            if is_late and isinstance(watch.judge, RisingJudge):
+                watch.judge.late(minute_ms)
+        for other in (key, *self._beside.get(key, ())):
+            if other in self._series:
+                self._wake_for(other, series, (minute_ms,))
+                if is_late and stepped_ms is not None:
+                    self._wake(other, stepped_ms + MINUTE_MS)
+
+    def mark(self, mark: Mark) -> None:
+        """A deployment was recorded, or taken back."""
+        self._marks.pop(mark.id, None)
+        self._marks[mark.id] = mark
+        self.store.dirty_marks.add(mark.id)
+        while len(self._marks) > MARKS_MAX:
+            oldest = min(self._marks.values(), key=lambda one: (one.at_ms, one.id)).id
+            del self._marks[oldest]
+            self.store.dirty_marks.add(oldest)
+        if self.stepped_ms is not None:
+            for key, watches in self._watches.items():
+                if any(isinstance(watch.rule, ChangeRule) for watch in watches):
+                    self._wake(key, self.stepped_ms + MINUTE_MS)
+
+    def _watch(self, key: SeriesKey) -> WatchedSeries | None:
+        """The series, if a rule watches it or looks at it beside another."""
+        touchpoint, code = key
+        name, segment_name, values = parse_series_code(code)
+        question = self._catalog.questions.get(name) if name else None
+        if name and question is None:
+            return None
+        segment = dict(sorted(zip(segment_name.split("+"), values, strict=True))) if segment_name else {}
+        rules = [rule for rule in self._catalog.alerts if self._is_watched(rule, key, segment)]
+        if not rules and not (question is None and self._is_looked_at(touchpoint, segment)):
+            return None
+        size = len(INTERACTION_FIELDS) if question is None else length(question)
+        series = WatchedSeries(touchpoint, code, question, segment, Cells(size, self._origin_ms))
+        self._series[key] = series
+        if any(_needs_interactions(rule) for rule in rules) and question is not None:
+            beside = touchpoint, series_code("", segment_name, values)
+            series.beside = self._series.get(beside) or self._watch(beside)
+            self._ignored.discard(beside)
+            self._beside.setdefault(beside, set()).add(key)
+        self._watches[key] = [self._watch_for(rule, series) for rule in rules]
+        return series
+
+    def _watch_for(self, rule: Rule, series: WatchedSeries) -> Watch:
+        stage = self._catalog.journey_stage(series.touchpoint)
+        question = None if series.question is None else series.question.id
+        name = fingerprint(rule.id, series.touchpoint, stage, question, series.segment, rule.window_name)
+        return Watch(rule, series, self._judge(rule, series), self.store.lives.setdefault(name, Life()), name)
+
+    def _is_watched(self, rule: Rule, key: SeriesKey, segment: dict[str, str]) -> bool:
+        selector = rule.selector
+        touchpoint, code = key
+        name = parse_series_code(code)[0]
+        if rule.of_interactions != (not name) or not selector.segment_matches(segment):
+            return False
+        if name and not selector.question_matches(self._catalog.questions[name]):
+            return False
+        return selector.touchpoint_matches(touchpoint, self._catalog.journey_stage(touchpoint))
+
+    def _is_looked_at(self, touchpoint: str, segment: dict[str, str]) -> bool:
+        stage = self._catalog.journey_stage(touchpoint)
+        return any(
+            _needs_interactions(rule)
+            and rule.selector.touchpoint_matches(touchpoint, stage)
+            and rule.selector.segment_matches(segment)
+            for rule in self._catalog.alerts
+        )
+
+    def _judge(self, rule: Rule, series: WatchedSeries) -> Judge:
+        confidence = self._catalog.confidence
+        if isinstance(rule, ThresholdRule):
+            return ThresholdJudge(rule, series, confidence)
+        if isinstance(rule, BudgetRule):
+            return BudgetJudge(rule, series, confidence)
+        if isinstance(rule, ChangeRule):
+            return ChangeJudge(rule, series, self._marks)
+        if isinstance(rule, SilentRule):
+            return SilentJudge.of(rule, series, self._catalog)
+        if isinstance(rule, StaleRule):
+            return StaleJudge(rule, series)
+        timezone = self._catalog.timezone
+        return RisingJudge(
+            rule,  # type: ignore[arg-type]  # the last kind
+            series,
+            minutes_per_false_alarm(rule, self._catalog),
+            self._catalog.timing.horizon_ms,
+            lambda hour_ms: _hour_of_week(timezone, hour_ms),
+        )
+
+    # -- when to look ------------------------------------------------------------------------------------------
+
+    def _wake(self, key: SeriesKey, at_ms: int) -> None:
+        at_ms = -(-at_ms // MINUTE_MS) * MINUTE_MS
+        due = self._due.get(at_ms)
+        if due is None:
+            self._due[at_ms] = {key}
+            heapq.heappush(self._heap, at_ms)
+        else:
+            due.add(key)
+
+    def _wake_for(self, key: SeriesKey, series: WatchedSeries, minutes: Iterable[int]) -> None:
+        spans = {span for watch in self._watches[key] for span in watch.judge.spans}
+        stepped_ms = self.stepped_ms
+        for at_ms in series.wakes(minutes, spans):
+            if stepped_ms is None or at_ms > stepped_ms:
+                self._wake(key, at_ms)
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def step(self, until_ms: int) -> Iterator[Transition]:
+        """Steps the rules up to an instant, or as far as one checkpoint may go; ``is_behind`` tells.
+
+        Args:
+            until_ms: the merged watermark; the last whole minute before it is the last one stepped.
+        """
+        until_ms -= until_ms % MINUTE_MS
+        steps = 0
+        while self._heap and self._heap[0] <= until_ms and steps < STEPS_MAX:
+            now_ms = heapq.heappop(self._heap)
+            self._forget(now_ms)
+            self.stepped_ms = now_ms
+            for key in sorted(self._due.pop(now_ms)):
+                steps += 1
+                yield from self._look(key, now_ms)
+        if not self.is_behind(until_ms):
+            self.stepped_ms = max(self.stepped_ms or until_ms, until_ms)
+
+    def is_behind(self, until_ms: int) -> bool:
+        """Whether there is more to step up to an instant."""
+        return bool(self._heap) and self._heap[0] <= until_ms - until_ms % MINUTE_MS
+
+    def _look(self, key: SeriesKey, now_ms: int) -> Iterator[Transition]:
+        series = self._series.get(key)
+        if series is None:
+            return
+        series.enter(now_ms)
+        self.store.touched.add(key)
+        for watch in self._watches[key]:
+            verdict = watch.judge.verdict(now_ms)
+            rule, life = watch.rule, watch.life
+            before = life.leaving_ms
+            changed = life.step(
+                now_ms, rule.for_ms, rule.exit_for_ms, entered=verdict.entered, left=verdict.left
+            )
+            if changed is not None or life.leaving_ms != before:
+                self.store.dirty_lives.add(watch.fingerprint)
+            for due_ms in (life.due_ms(rule.for_ms, rule.exit_for_ms), watch.judge.next_ms(now_ms)):
+                if due_ms is not None:
+                    self._wake(key, max(due_ms, now_ms + MINUTE_MS))
+            if changed is not None:
+                yield Transition(watch, now_ms, verdict)
+
+    def _forget(self, now_ms: int) -> None:
+        """Once an hour: what no rule can reach any more."""
+        hour_ms = pane_start(now_ms, HOUR_MS, self._origin_ms)
+        if hour_ms == self._hour_ms:
+            return
+        self._hour_ms = hour_ms
+        minutes_until, hours_until = hour_ms - self._reach.minutes_ms, hour_ms - self._reach.hours_ms
+        for key, series in list(self._series.items()):
+            for gone_ms in series.cells.forget(minutes_until, hours_until):
+                self.store.gone_hours.append((*key, gone_ms))
+            for watch in self._watches[key]:
+                if isinstance(watch.judge, RisingJudge):
+                    for fitted_ms in watch.judge.forget(minutes_until):
+                        self.store.gone_fits.append((*watch.fit_key, fitted_ms))
+            if not series.cells.hours and all(
+                watch.life.state in (State.INACTIVE, State.RESOLVED) for watch in self._watches[key]
+            ):
+                del self._series[key], self._watches[key]
+
+    def published(self, watch: Watch, record: bytes | None) -> None:
+        """Keeps the last record of an alert that is not over, for the day on which its rule is gone."""
+        if record is not None and watch.life.state in (State.PENDING, State.FIRING):
+            self.store.records[watch.fingerprint] = record
+        else:
+            self.store.records.pop(watch.fingerprint, None)
+
+    # -- out and back ------------------------------------------------------------------------------------------
+
+    def drain(self) -> list[Out]:
+        """Changelog records of what changed since the last call."""
+        return self.store.drain(self._series, self._watches, self._marks)
+
+    def resume(self, tallies: Iterable[tuple[str, str, int, Sequence[int]]]) -> None:
+        """After the last record of the changelog.
+
+        Args:
+            tallies: (touchpoint, code, start_ms, tally) of all panes: what rules that are new begin with.
+        """
+        stored = set(self.store.stored)
+        for key, hours in self.store.stored.items():
+            series = self._series.get(key) or self._watch(key)
+            if series is None:
+                self.store.gone_hours.extend((*key, hour_ms) for hour_ms in hours)
+                continue
+            for hour_ms, (minutes, rest, places) in hours.items():
+                series.cells.restore(hour_ms, minutes, rest)
+                for watch in self._watches[key]:
+                    if isinstance(watch.judge, RisingJudge) and watch.rule.id in places:
+                        dumped, newest_ms = places[watch.rule.id]
+                        watch.judge.places[hour_ms] = dumped, newest_ms
+        self._marks.update(self.store.marks)
+        for touchpoint, code, start_ms, tally in tallies:
+            key = touchpoint, code
+            if key in stored or key in self._ignored:
+                continue
+            series = self._series.get(key) or self._watch(key)
+            if series is None:
+                self._ignored.add(key)
+            else:
+                series.cells.add(start_ms - start_ms % MINUTE_MS, tally)
+                self.store.touched.add(key)
+        self._resume_watches()
+        self.store.release()
+
+    def _resume_watches(self) -> None:
+        """The sums and the detectors as they were at the last step, and when to look next."""
+        stepped_ms = self.stepped_ms
+        for key, series in self._series.items():
+            if stepped_ms is not None:
+                series.cells.minutes_from = (
+                    pane_start(stepped_ms, HOUR_MS, self._origin_ms) - self._reach.minutes_ms
+                )
+                series.find_newest(stepped_ms)
+            self._wake_for(key, series, list(series.cells.minutes))
+            for watch in self._watches[key]:
+                judge, life, rule = watch.judge, watch.life, watch.rule
+                if isinstance(judge, RisingJudge):
+                    judge.fits |= self.store.fits.get(watch.fit_key, {})
+                    if stepped_ms is not None:
+                        judge.resume(stepped_ms)
+                if stepped_ms is None:
+                    continue
+                for span in judge.spans:
+                    series.sum(span, stepped_ms)
+                for due_ms in (life.due_ms(rule.for_ms, rule.exit_for_ms), judge.next_ms(stepped_ms)):
+                    if due_ms is not None:
+                        self._wake(key, max(due_ms, stepped_ms + MINUTE_MS))
+
+    def orphans(self, now_ms: int) -> Iterator[tuple[str, Life, bytes]]:
+        """(fingerprint, alert, its last record) of those whose rule or series is gone; they end now, told once."""
+        watched = {watch.fingerprint for watches in self._watches.values() for watch in watches}
+        for name in sorted(self.store.records.keys() - watched):
+            life = self.store.lives[name]
+            if life.end(now_ms) is not None:
+                self.store.dirty_lives.add(name)
+                yield name, life, self.store.records.pop(name)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much it holds."""
+        return {
+            "alert_series": len(self._series),
+            "alerts": sum(map(len, self._watches.values())),
+            "alerts_firing": sum(life.state is State.FIRING for life in self.store.lives.values()),
+        }
+
+
+def _needs_interactions(rule: Rule) -> bool:
+    return isinstance(rule, ThresholdRule) and rule.score is ScoreName.RESPONSE_RATE
