@@ -52,9 +52,8 @@ class Detector:
     @property
     def statistic(self) -> float:
         """Mean of the R_i; calm reaches this about once in so many minutes at most. Frozen while alarmed."""
-        if not self.r:
-            return 0.0
-        return sum(self.r) / len(self.r) + (0 if self.alarmed else min(self.waited, WAIT_MAX))
+        mean = sum(self.r) / len(self.r) if self.r else 0.0
+        return mean if self.alarmed else mean + min(self.waited, WAIT_MAX)
 
     def step(
         self,
