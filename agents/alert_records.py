@@ -13,12 +13,12 @@ from agents.alerting import Transition
 from agents.panes import parse_series_code, series_code
 from agents.ports import Out
 from scoring.alerts.evidence import contributions, grown_ratings, moved_signals
-from scoring.alerts.rules import Kind, Rule, ThresholdRule
+from scoring.alerts.rules import BudgetRule, ChangeRule, Kind, Rule, ThresholdRule
 from scoring.alerts.states import Life, State
 from scoring.alerts.summary import summary
 from scoring.catalog import Catalog
 from scoring.live import LiveSums
-from scoring.panes import DAY_MS, MINUTE_MS
+from scoring.panes import DAY_MS, HOUR_MS, MINUTE_MS
 
 _BEFORE_MS = 7 * DAY_MS
 _MOST_SEGMENTS = 3
@@ -93,7 +93,7 @@ class AlertPublisher:
         if verdict.n and verdict.n < self.catalog.privacy_floor:
             return dict.fromkeys(figures)
         if series.question is not None:
-            begin_ms = self._begin(watch.rule, made, figures)
+            begin_ms = self._begin(watch.rule, made.at_ms, figures)
             now = series.cells.total(begin_ms, made.at_ms)
             before = series.cells.total(begin_ms - _BEFORE_MS, begin_ms)
             figures["ratings"] = grown_ratings(series.question, now, before)
@@ -105,12 +105,16 @@ class AlertPublisher:
         return figures
 
     @staticmethod
-    def _begin(rule: Rule, made: Transition, figures: dict[str, Any]) -> int:
+    def _begin(rule: Rule, at_ms: int, figures: dict[str, Any]) -> int:
         """Start of the period that the evidence is about: the rule's window, or since when effort is risen."""
-        if isinstance(rule, ThresholdRule):
-            return made.at_ms - rule.window_ms
-        begin_ms: int = figures.get("since_from_ms") or made.watch.life.since_ms
-        return min(begin_ms, made.at_ms - 60 * MINUTE_MS)
+        if isinstance(rule, ThresholdRule | ChangeRule):
+            return at_ms - rule.window_ms
+        if isinstance(rule, BudgetRule):
+            return at_ms - rule.long_ms
+        if "since_from_ms" in figures:
+            since_ms: int = (figures["since_from_ms"] + figures["since_to_ms"]) // 2
+            return since_ms - since_ms % MINUTE_MS
+        return at_ms - HOUR_MS
 
     def _segments(self, series: WatchedSeries) -> list[dict[str, Any]]:
         """The values of segments that made the score worse, by the shortest live window against the longest."""
@@ -147,7 +151,7 @@ class AlertPublisher:
     def _ends(self) -> tuple[LiveSums[tuple[str, str]] | None, LiveSums[tuple[str, str]] | None]:
         """The shortest live window of at least an hour, and a longer one; None where there are not two."""
         hours = sorted(self.live, key=lambda sums: sums.window.size_ms)
-        short = [sums for sums in hours if sums.window.size_ms >= 60 * MINUTE_MS]
+        short = [sums for sums in hours if sums.window.size_ms >= HOUR_MS]
         return (short[0], short[-1]) if len(short) > 1 else (None, None)
 
     @staticmethod

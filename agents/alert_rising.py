@@ -87,7 +87,7 @@ class RisingJudge:
         if self.detector.alarmed:
             since = self._onset(baseline, now_ms)
             if since is not None:
-                n, effort = self._since(since[0], now_ms)
+                n, effort = self._since(sum(since) // 2, now_ms)
                 out |= {"since_from_ms": since[0], "since_to_ms": since[1], "n": n}
                 out |= {"value": self._rating(effort / n) if n > 0 else None}
         return out
@@ -177,9 +177,8 @@ class RisingJudge:
     def _baseline(self, at_ms: int) -> Baseline | None:
         fitted_ms = at_ms - (at_ms - self._phase_ms) % DAY_MS
         if fitted_ms not in self.fits:
-            self.fits[fitted_ms] = fit(
-                self.series.cells.hours, self._scale(), self.rule, fitted_ms, self.hour_of_week
-            )
+            hours = {at: cell[:-1] for at, cell in self.series.cells.hours.items() if at < fitted_ms}
+            self.fits[fitted_ms] = fit(hours, self._scale(), self.rule, fitted_ms, self.hour_of_week)
             self.dirty_fits.add(fitted_ms)
         return self.fits[fitted_ms]
 

@@ -379,6 +379,7 @@ class Alerting:
                         judge.resume(stepped_ms)
                 if stepped_ms is None:
                     continue
+                self._wake(key, stepped_ms + MINUTE_MS)  # a rule may be new
                 for span in judge.spans:
                     series.sum(span, stepped_ms)
                 for due_ms in (life.due_ms(rule.for_ms, rule.exit_for_ms), judge.next_ms(stepped_ms)):

@@ -73,7 +73,7 @@ class InteractionStage(SourceStage):
             np.array(keys, np.uint64), places, np.zeros(len(keys), np.uint64)
         ).tolist()
         if self.newest_ms is not None:
-            self._panes.fold(self.newest_ms)  # a backlog of old contacts goes straight into coarse panes
+            self._panes.fold_early(self.newest_ms)
         cells: dict[tuple[int, int, int], list[int]] = {}
         for at, is_new in enumerate(fresh):
             if not is_new and self._is_copy(keys[at], times[at], numbers[at]):

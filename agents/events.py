@@ -437,9 +437,9 @@ def _event_time(value: Any, timestamp_ms: int, checks: Checks) -> int | None:
 def _seconds(value: Any, field: str) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Refused("wrong_type", f"{field} must be a number of seconds")
-    if not 0 <= value <= MAX_DURATION_S:
+    if not 0 <= value <= MAX_DURATION_S:  # NaN, too, and an integer that is too long for a float
         raise _Refused("wrong_type", f"{field} must lie in 0..{MAX_DURATION_S:.0f} seconds")
     return round(value * 1000)
 
@@ -447,8 +447,10 @@ def _seconds(value: Any, field: str) -> int | None:
 def _count(value: Any, field: str) -> int:
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != math.floor(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Refused("wrong_type", f"{field} must be a whole number")
-    if not 0 <= value <= MAX_COUNT:
+    if not 0 <= value <= MAX_COUNT:  # so it is finite, and no integer is too long for a float
         raise _Refused("wrong_type", f"{field} must lie in 0..{MAX_COUNT}")
+    if value != math.floor(value):
+        raise _Refused("wrong_type", f"{field} must be a whole number")
     return int(value)

@@ -64,12 +64,14 @@ class Layout:
         keep: for each width but the last, how far behind the newest event time panes of it are needed.
         origin_ms: offset of pane edges, so that hours begin where the local minute is 0.
         retention_ms: how far behind the newest event time any pane is kept; None keeps all (replay).
+        tells_minutes: every pane is told to the scores agent before it is folded, since there are rules.
     """
 
     widths: tuple[int, ...]
     keep: tuple[int, ...]
     origin_ms: int
     retention_ms: int | None
+    tells_minutes: bool = False
 
     @staticmethod
     def of(catalog: Catalog, *, keep_all: bool = False) -> Layout:
@@ -87,7 +89,8 @@ class Layout:
             keep.append(longest)
         retention_ms = max(longest, 2 * catalog.timing.horizon_ms + 49 * HOUR_MS) + widths[-1]
         origin_ms = Calendar(catalog.timezone).origin_ms
-        return Layout(widths, tuple(keep[:-1]), origin_ms, None if keep_all else retention_ms)
+        kept_ms = None if keep_all else retention_ms
+        return Layout(widths, tuple(keep[:-1]), origin_ms, kept_ms, bool(catalog.alerts))
 
 
 class PaneStore:
@@ -148,6 +151,19 @@ class PaneStore:
             group[code] = vector.copy()
         else:
             add(held, vector)
+
+    def fold_early(self, newest_ms: int) -> None:
+        """Folds before the next answers are tallied, so that a backlog of old ones goes straight into coarse panes.
+
+        Not where rules must be told of each minute; then panes are folded once they were drained.
+        """
+        if not self.layout.tells_minutes:
+            self.fold(newest_ms)
+
+    def fold_late(self, newest_ms: int) -> None:
+        """Folds what was drained, where ``fold_early`` does not."""
+        if self.layout.tells_minutes:
+            self.fold(newest_ms)
 
     def fold(self, newest_ms: int) -> None:
         """Folds and drops what the newest event time has left behind, each pane straight into the one it ends in."""

@@ -352,7 +352,7 @@ class ResponseStage(SourceStage):
         self, time_ms: NDArray[np.int64], profile: NDArray[np.int64], content: NDArray[np.int64]
     ) -> None:
         if self.newest_ms is not None:
-            self._panes.fold(self.newest_ms)  # a backlog of old answers goes straight into coarse panes
+            self._panes.fold_early(self.newest_ms)
         for width, here in self._panes.by_width(time_ms):
             self._tally_panes(width, time_ms[here], profile[here], content[here])
 

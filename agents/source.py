@@ -221,7 +221,7 @@ class SourceStage:
             return None
         self._news = False
         if self.newest_ms is not None:
-            self._panes.fold(self.newest_ms)
+            self._panes.fold_early(self.newest_ms)
             self._age_ledger()
         out = Outgoing(self.applied + 1, progress=self.progress())
         out.changelog += self._fingerprint.fresh()
@@ -234,6 +234,8 @@ class SourceStage:
         out.changelog.append(Out(_META, b"\x01" + _encode(meta)))
         self._drain_statement(out, now_ms)
         self._drain_dead_letters(out)
+        if self.newest_ms is not None:
+            self._panes.fold_late(self.newest_ms)
         return out
 
     def _held(self) -> dict[str, int]:

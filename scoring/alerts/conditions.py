@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from scoring.alerts.comparison import Comparison, compare
@@ -159,7 +160,7 @@ def budget(
     rule: BudgetRule, question: Question, long: Sequence[int], short: Sequence[int], confidence: float
 ) -> Verdict:
     """A budget rule: both windows hold more high-effort answers than ``burn`` times the budget."""
-    allowed = rule.burn * (1 - rule.objective)
+    allowed = Fraction(str(rule.burn)) * (1 - Fraction(str(rule.objective)))  # str: as written, so 0.8 is 4/5
     hard, n = high_effort(question, long)
     hard_now, n_now = high_effort(question, short)
     burning = bool(n and n_now) and hard > allowed * n and hard_now > allowed * n_now

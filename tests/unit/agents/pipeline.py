@@ -10,12 +10,21 @@ import orjson
 
 from agents.contacts import InteractionStage
 from agents.partials import INTERACTIONS_KIND, RESPONSES_KIND
-from agents.ports import Batch, Outgoing
+from agents.ports import Batch, Out, Outgoing
 from agents.responses import ResponseStage
 from agents.scores import ScoreStage
 from agents.segments import KeptValues
 from agents.source import END_OF_INPUT, Intake, touchpoint_partition
-from agents.topics import COMMENTS, DEAD_LETTERS, INTERACTION_STATS, PARTIALS, SCORES, WINDOWS
+from agents.topics import (
+    ALERTS,
+    COMMENTS,
+    DEAD_LETTERS,
+    INTERACTION_STATS,
+    PARTIALS,
+    SCORES,
+    WINDOWS,
+    TopicSpec,
+)
 from scoring.catalog import Catalog
 from tests.unit.agents.streams import Rec
 
@@ -31,6 +40,7 @@ class Pipeline:
         logs: input records by (kind, partition).
         revisions: every record of effort.windows.v1 in order, by key.
         live: the newest record of each key of effort.scores.v1; None is a tombstone.
+        alerts: every record of effort.alerts.v1 in order, by fingerprint.
     """
 
     def __init__(
@@ -51,6 +61,7 @@ class Pipeline:
         self.stats: dict[bytes, dict[str, Any] | None] = {}
         self.dead: list[dict[str, str]] = []
         self.comments: list[dict[str, Any]] = []
+        self.alerts: dict[str, list[dict[str, Any]]] = {}
 
     def _source(self, key: SourceKey) -> ResponseStage | InteractionStage:
         kind, partition = key
@@ -98,19 +109,26 @@ class Pipeline:
         log += [(record.key or b"", record.value) for record in out.changelog]
         for (topic, partition), sent in out.sends.items():
             for record in sent:
-                if topic is PARTIALS:
-                    place = self.partials[partition]
-                    place.append(Rec(len(place), now_ms, record.key, record.value))
-                elif topic is WINDOWS:
-                    self.revisions.setdefault(record.key or b"", []).append(orjson.loads(record.value or b""))
-                elif topic is SCORES:
-                    self.live[record.key or b""] = record.value and orjson.loads(record.value)  # type: ignore[assignment]
-                elif topic is INTERACTION_STATS:
-                    self.stats[record.key or b""] = record.value and orjson.loads(record.value)  # type: ignore[assignment]
-                elif topic is DEAD_LETTERS:
-                    self.dead.append({name: text.decode() for name, text in record.headers or []})
-                elif topic is COMMENTS:
-                    self.comments.append(orjson.loads(record.value or b""))
+                self._store(topic, partition, record, now_ms)
+
+    def _store(self, topic: TopicSpec, partition: int, record: Out, now_ms: int) -> None:
+        key, value = record.key or b"", record.value
+        said = None if value is None or topic is PARTIALS or topic is DEAD_LETTERS else orjson.loads(value)
+        if topic is PARTIALS:
+            place = self.partials[partition]
+            place.append(Rec(len(place), now_ms, record.key, value))
+        elif topic is WINDOWS:
+            self.revisions.setdefault(key, []).append(said)  # type: ignore[arg-type]
+        elif topic is ALERTS:
+            self.alerts.setdefault(key.decode(), []).append(said)  # type: ignore[arg-type]
+        elif topic is SCORES:
+            self.live[key] = said
+        elif topic is INTERACTION_STATS:
+            self.stats[key] = said
+        elif topic is DEAD_LETTERS:
+            self.dead.append({name: text.decode() for name, text in record.headers or []})
+        elif topic is COMMENTS:
+            self.comments.append(said)  # type: ignore[arg-type]
 
     def crash(self, key: SourceKey | int, *, compacted: bool = False) -> None:
         """A stage's process is killed; the next one restores the changelog and reads on from there."""
