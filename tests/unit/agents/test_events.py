@@ -230,6 +230,8 @@ def test_a_comment_is_kept_only_where_its_question_wants_it() -> None:
         ({"outcome": 1}, "wrong_type"),
         ({"duration_s": "9"}, "wrong_type"),
         ({"duration_s": -1}, "wrong_type"),
+        ({"duration_s": 10**400}, "wrong_type"),
+        ({"transfers": 10**400}, "wrong_type"),
         ({"wait_s": True}, "wrong_type"),
         ({"errors": 1.5}, "wrong_type"),
         ({"errors": -1}, "wrong_type"),
