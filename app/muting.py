@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -10,6 +10,7 @@ import msgspec
 
 from agents.records import AlertRecord, OperationRecord
 from app.alertmodel import LEVELS, OperationTable
+from scoring.alerts.maintenance import Maintenance
 from scoring.alerts.states import State
 
 ACKNOWLEDGE: Final = "acknowledge"
@@ -18,6 +19,16 @@ DEPLOYMENT: Final = "deployment"
 
 Maintained = Callable[[str, str, int], bool]
 """Whether a maintenance window covers a rule at a touchpoint at a time in milliseconds."""
+
+
+def never(_rule: str, _touchpoint: str, _time_ms: int) -> bool:
+    """No maintenance at all."""
+    return False
+
+
+def maintenance(windows: Sequence[Maintenance]) -> Maintained:
+    """The maintenance windows of a configuration as one."""
+    return lambda rule, touchpoint, time_ms: any(each.covers(rule, touchpoint, time_ms) for each in windows)
 
 
 class Mute(msgspec.Struct, frozen=True):
@@ -70,7 +81,7 @@ class Muting:
         self,
         operations: OperationTable,
         now_ms: Callable[[], int],
-        maintained: Maintained = lambda _rule, _touchpoint, _now_ms: False,
+        maintained: Maintained = never,
     ) -> None:
         self._operations, self._now_ms, self._maintained = operations, now_ms, maintained
 

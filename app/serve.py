@@ -7,21 +7,26 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
+from litestar import Litestar
 
 from agents.clock import parse_clock
 from agents.connections import survive_resets
-from agents.topics import Topics
+from agents.records import OperationRecord
+from agents.topics import OPERATIONS, Topics
 from app.broker import wait_for_broker
 from app.feed import ScoreFeed
-from app.muting import Muting
+from app.muting import Maintained, Muting, never
+from app.operation_log import OperationLog
 from app.readmodel import ReadModel
 from app.score_metrics import score_registry
 from app.settings import Settings, client_security
 from app.web.api import create_app
+from app.web.operations import Desk
 from scoring.catalog import Catalog
 from scoring.errors import EffortStreamError
 
@@ -29,6 +34,8 @@ log = logging.getLogger(__name__)
 
 REQUESTS_STOP_S = 2
 STOP_S = 4.0
+SEEN_WITHIN_S = 2.0
+SEEN_POLL_S = 0.02
 CONNECTIONS_MAX = 512
 BACKLOG = 128
 
@@ -47,7 +54,12 @@ class _Server(uvicorn.Server):
 
 
 async def run_serve(
-    settings: Settings, catalog: Catalog, *, stop: asyncio.Event, on_listening: Callable[[str], None]
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    stop: asyncio.Event,
+    on_listening: Callable[[str], None],
+    maintained: Maintained = never,
 ) -> None:
     """Serves until ``stop`` is set; then requests under way have 2 s to end.
 
@@ -58,6 +70,7 @@ async def run_serve(
         catalog: the declared questions.
         stop: set it to end.
         on_listening: told the URL once requests are accepted.
+        maintained: the maintenance windows.
 
     Raises:
         ListenError: the address is taken or not ours.
@@ -65,24 +78,16 @@ async def run_serve(
     """
     survive_resets()
     security = client_security(settings)
+    topics = Topics(settings.prefix, settings.group)
+    now_ms = parse_clock(settings.clock).now_ms
     model = ReadModel(settings.max_series, settings.max_alerts)
-    muting = Muting(model.operations, parse_clock(settings.clock).now_ms)
-    feed = ScoreFeed(model, Topics(settings.prefix, settings.group), settings.broker, security)
-    app = create_app(model, score_registry(model, catalog, feed, muting), feed.not_ready)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_graceful_shutdown=REQUESTS_STOP_S,
-        )
-    )
+    muting = Muting(model.operations, now_ms, maintained)
+    feed = ScoreFeed(model, topics, settings.broker, security)
     with listen(settings.host, settings.port) as listener:
+        store = _storing(OperationLog(settings.broker, security, topics), model)
+        desk = Desk(store, now_ms, _closed(listener))
+        registry = score_registry(model, catalog, feed, muting)
+        server = _server(create_app(model, registry, feed.not_ready, muting, desk))
         on_listening(url_of(listener))
         tasks = [
             asyncio.create_task(server.serve(sockets=[listener]), name="web"),
@@ -95,6 +100,46 @@ async def run_serve(
                 task.result()
         finally:
             await _end(server, tasks)
+
+
+def _server(app: Litestar) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=REQUESTS_STOP_S,
+        )
+    )
+
+
+def _closed(listener: socket.socket) -> str | None:
+    """Why nobody may write over HTTP, if so: without tokens only this machine's own users may."""
+    host = listener.getsockname()[0]
+    if ip_address(host).is_loopback:
+        return None
+    return (
+        f"Operations are not accepted over HTTP, since serve listens on {host}, where others can reach it. "
+        "Let it listen on 127.0.0.1, or use the commands effortstream alerts and effortstream deployment"
+    )
+
+
+def _storing(log: OperationLog, model: ReadModel) -> Callable[[OperationRecord], Awaitable[None]]:
+    """Stores an operation, and waits a moment for it to come back, so that whoever asks next sees it."""
+
+    async def store(record: OperationRecord) -> None:
+        partition, offset = await log.store(record)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_WITHIN_S):
+                while not model.has_reached(OPERATIONS, partition, offset):
+                    await asyncio.sleep(SEEN_POLL_S)
+
+    return store
 
 
 async def _read(feed: ScoreFeed, settings: Settings, security: Mapping[str, Any]) -> None:

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 import uvloop
 
-from app.config import load_config
+from app.config import Config, load_config
 from app.logs import configure_logging
+from app.muting import maintenance
 from app.serve import run_serve
 from app.settings import Settings, load_settings
-from scoring.catalog import Catalog
 
 
 def serve(
@@ -27,20 +27,26 @@ def serve(
         int | None, typer.Option(help="Port to listen on (default: 8080; 0 takes a free one).")
     ] = None,
 ) -> None:
-    """Serves current scores: /metrics, /api/v1/scores, /livez and /readyz, until Ctrl-C or SIGTERM."""
+    """Serves current scores and alerts: /metrics, /api/v1, /livez and /readyz, until Ctrl-C or SIGTERM."""
     loaded = load_config(config)
     settings = load_settings(loaded, broker=broker, host=host, port=port)
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signalled(settings, loaded.catalog))
+        runner.run(_until_signalled(settings, loaded))
 
 
-async def _until_signalled(settings: Settings, catalog: Catalog) -> None:
+async def _until_signalled(settings: Settings, config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await run_serve(settings, catalog, stop=stop, on_listening=_say)
+    await run_serve(
+        settings,
+        config.catalog,
+        stop=stop,
+        on_listening=_say,
+        maintained=maintenance(config.maintenance),
+    )
 
 
 def _say(url: str) -> None:

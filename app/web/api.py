@@ -1,4 +1,4 @@
-"""The web app of ``serve``: scores as JSON and for Prometheus, health, and a page that says what is where."""
+"""The web app of ``serve``: scores and alerts as JSON and for Prometheus, health, and a page that names all this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 import orjson
-from litestar import Litestar, MediaType, Response, get
+from litestar import Litestar, MediaType, Response, Router, get
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -16,8 +16,15 @@ from litestar.types import Message, Scope
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from agents.clock import wall_ms
+from agents.records import OperationRecord
+from app.muting import Muting
+from app.operation_log import OperationNotStored
+from app.operations import InvalidOperation, NotFiring
 from app.readmodel import ReadModel
 from app.version import VERSION
+from app.web.alerts import alert_routes
+from app.web.operations import Desk, invalid, not_firing, not_stored, operation_routes
 from app.web.problems import AnyRequest, crashed, problem, refused
 from app.web.scores import score_routes
 
@@ -43,6 +50,9 @@ INDEX = """<!doctype html>
 <ul>
 <li><a href="/api/v1/scores">/api/v1/scores</a>: current scores (by touchpoint, question, window, segment)</li>
 <li><a href="/api/v1/interaction-stats">/api/v1/interaction-stats</a>: current interaction statistics</li>
+<li><a href="/api/v1/alerts">/api/v1/alerts</a>: alerts (by state, rule, touchpoint, severity, muted)</li>
+<li><a href="/api/v1/silences">/api/v1/silences</a> and <a href="/api/v1/deployments">/api/v1/deployments</a>:
+what operators did about them</li>
 <li><a href="/metrics">/metrics</a>: the same for Prometheus</li>
 <li><a href="/livez">/livez</a> and <a href="/readyz">/readyz</a>: health</li>
 <li><a href="/schema">/schema</a>: this interface as OpenAPI</li>
@@ -53,24 +63,40 @@ INDEX = """<!doctype html>
 """
 
 
-def create_app(model: ReadModel, registry: CollectorRegistry, not_ready: Callable[[], list[str]]) -> Litestar:
+def create_app(
+    model: ReadModel,
+    registry: CollectorRegistry,
+    not_ready: Callable[[], list[str]],
+    muting: Muting | None = None,
+    desk: Desk | None = None,
+) -> Litestar:
     """The app.
 
     Args:
         model: what it serves.
         registry: what /metrics exports.
         not_ready: why the model is not complete yet; empty when it is.
+        muting: which alerts are muted; None knows of operators' silences and acknowledgements alone.
+        desk: where operations are handed in; None takes none.
     """
+    muting = muting or Muting(model.operations, wall_ms)
+    api = [*score_routes(model), *alert_routes(model, muting), *operation_routes(model, desk or _CLOSED)]
     return Litestar(
         route_handlers=[
             index,
             livez,
             _readyz(not_ready),
             _metrics(registry),
-            score_routes(model),
+            Router("/api/v1", route_handlers=api),
         ],
         before_send=[_secure],
-        exception_handlers={HTTPException: refused, Exception: crashed},
+        exception_handlers={
+            HTTPException: refused,
+            InvalidOperation: invalid,
+            NotFiring: not_firing,
+            OperationNotStored: not_stored,
+            Exception: crashed,
+        },
         openapi_config=OpenAPIConfig(
             title="effortstream",
             version=VERSION,
@@ -81,6 +107,13 @@ def create_app(model: ReadModel, registry: CollectorRegistry, not_ready: Callabl
         # Logging is the program's own business; the default would set up handlers of its own
         logging_config=None,
     )
+
+
+async def _refuse(_: OperationRecord) -> None:
+    raise AssertionError("nothing is handed in where the desk is closed")
+
+
+_CLOSED = Desk(_refuse, wall_ms, "This program only reads. Use the command effortstream alerts")
 
 
 async def _secure(message: Message, _: Scope) -> None:

@@ -6,7 +6,8 @@ from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
-from litestar import Response, Router, get
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
@@ -24,6 +25,7 @@ from app.web.paging import (
 from app.web.problems import AnyRequest, problem
 
 RETRY_AFTER_S = 2
+UNREADY = "The topics have not been read from Kafka yet; /readyz says how far it is."
 
 
 class ScorePage(msgspec.Struct):
@@ -51,26 +53,27 @@ class ProblemDocument(msgspec.Struct):
     detail: str
 
 
-def _filter(what: str) -> QueryParameter:
+def exactly(what: str) -> QueryParameter:
+    """A filter by one value, described."""
     return QueryParameter(description=what, max_length=MAX_FILTER_CHARACTERS)
 
 
-Touchpoint = Annotated[str | None, _filter("Exactly this touchpoint")]
-QuestionId = Annotated[str | None, _filter("Exactly this question")]
-Window = Annotated[str | None, _filter("Exactly this live window, such as 1h")]
+Touchpoint = Annotated[str | None, exactly("Exactly this touchpoint")]
+QuestionId = Annotated[str | None, exactly("Exactly this question")]
+Window = Annotated[str | None, exactly("Exactly this live window, such as 1h")]
 SegmentText = Annotated[
-    str | None, _filter("Exactly this segment: name:value, or a JSON object of texts; {} is everybody")
+    str | None, exactly("Exactly this segment: name:value, or a JSON object of texts; {} is everybody")
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Records per page")]
-Cursor = Annotated[str | None, _filter("next_cursor of the page before")]
+Cursor = Annotated[str | None, exactly("next_cursor of the page before")]
 
-_ERRORS = {
+ERRORS = {
     400: ResponseSpec(ProblemDocument, description="A parameter is wrong", generate_examples=False),
     503: ResponseSpec(ProblemDocument, description="Not caught up yet", generate_examples=False),
 }
 
 
-def score_routes(model: ReadModel) -> Router:
+def score_routes(model: ReadModel) -> list[HTTPRouteHandler]:
     """The routes of the read model.
 
     Until the model is ready they answer 503: what it holds then may be older than what is known.
@@ -79,7 +82,7 @@ def score_routes(model: ReadModel) -> Router:
     @get(
         "/scores",
         summary="Current scores",
-        responses={200: ResponseSpec(ScorePage, description="A page", generate_examples=False), **_ERRORS},
+        responses={200: ResponseSpec(ScorePage, description="A page", generate_examples=False), **ERRORS},
     )
     async def scores(
         request: AnyRequest,
@@ -93,7 +96,7 @@ def score_routes(model: ReadModel) -> Router:
         refuse_unknown(request, ("touchpoint", "question", "window", "segment", "limit", "cursor"))
         wanted = parse_segment(segment)
         if not model.ready:
-            return _not_ready()
+            return unready()
         rows = model.scores(touchpoint, question, window, wanted)
         items, following = page(rows, limit, cursor, len(ScoreKey._fields))
         return tagged(request, msgspec.json.encode(ScorePage(items, len(rows), following)))
@@ -103,7 +106,7 @@ def score_routes(model: ReadModel) -> Router:
         summary="Current interaction statistics",
         responses={
             200: ResponseSpec(InteractionStatsPage, description="A page", generate_examples=False),
-            **_ERRORS,
+            **ERRORS,
         },
     )
     async def interaction_stats(
@@ -117,17 +120,18 @@ def score_routes(model: ReadModel) -> Router:
         refuse_unknown(request, ("touchpoint", "window", "segment", "limit", "cursor"))
         wanted = parse_segment(segment)
         if not model.ready:
-            return _not_ready()
+            return unready()
         rows = model.interaction_stats(touchpoint, window, wanted)
         items, following = page(rows, limit, cursor, len(StatsKey._fields))
         return tagged(request, msgspec.json.encode(InteractionStatsPage(items, len(rows), following)))
 
-    return Router("/api/v1", route_handlers=[scores, interaction_stats])
+    return [scores, interaction_stats]
 
 
-def _not_ready() -> Response[bytes]:
+def unready() -> Response[bytes]:
+    """503: the model does not hold everything yet."""
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The scores have not been read from Kafka yet; /readyz says how far it is.",
+        UNREADY,
         {"Retry-After": str(RETRY_AFTER_S)},
     )

@@ -271,10 +271,26 @@ def test_the_page_names_what_is_there_and_loads_nothing_from_elsewhere(client):
 
 
 def test_the_interface_describes_itself(client):
-    """OpenAPI with both resources, their filters and the types of their answers."""
+    """OpenAPI with all resources, their filters and the types of their answers."""
     schema = client.get("/schema").json()
     assert schema == client.get("/schema/openapi.json").json()
-    assert set(schema["paths"]) == {"/api/v1/scores", "/api/v1/interaction-stats"}
+    assert set(schema["paths"]) == {
+        "/api/v1/scores",
+        "/api/v1/interaction-stats",
+        "/api/v1/alerts",
+        "/api/v1/alerts/{fingerprint}",
+        "/api/v1/alerts/{fingerprint}/acknowledge",
+        "/api/v1/silences",
+        "/api/v1/silences/{name}",
+        "/api/v1/deployments",
+        "/api/v1/deployments/{name}",
+    }
+    assert {each["name"] for each in schema["paths"]["/api/v1/alerts"]["get"]["parameters"]} >= {
+        "state",
+        "muted",
+    }
+    body = schema["paths"]["/api/v1/silences"]["post"]["requestBody"]["content"]
+    assert body["application/json"]["schema"] == {"$ref": "#/components/schemas/SilenceBody"}
     scores = schema["paths"]["/api/v1/scores"]["get"]
     assert [each["name"] for each in scores["parameters"]] == [
         "touchpoint",
