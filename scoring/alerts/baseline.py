@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 from typing import Any
 
 import msgspec
@@ -24,9 +24,8 @@ ANSWERS_MIN = 100
 """Fewer answers make no baseline: the error of a mean of 100 is already a third of the middle drop."""
 
 _VERSION = 1
-_WANDERS = 1.0  # standard deviations of the day-to-day wander that the null grants
 _ERRORS_SHORT = 0.8  # standard errors that the null grants a history of no length; none from a full one on
-_FULL_DAYS = 28
+_FULL_DAYS = 14
 _TILT_MAX = 60.0
 _TILT_STEPS = 200
 _TILT_EXACT = 1e-12
@@ -147,14 +146,9 @@ def fit(
     variance = float(weights @ (x - mean) ** 2)
     rhythm = find_rhythm(known, variance)
     width = scale.points - 1
-    history_days = (now_ms - min(found)) / DAY_MS
-    days = len(set(known.day.tolist()))
+    margin = _margin(known, variance, rhythm.wander, (now_ms - min(found)) / DAY_MS)
     if rule.margin is not None:
         margin = rule.margin * width
-    else:
-        error = sqrt(variance / float(known.n.sum()) + rhythm.wander**2 / days)
-        short = max(0.0, 1 - history_days / _FULL_DAYS)
-        margin = _WANDERS * rhythm.wander + _ERRORS_SHORT * short * error
     means, row_of = np.unique(np.clip(rhythm.means, mean / 2, (mean + width) / 2), return_inverse=True)
     null = np.minimum(means + margin, (means + width) / 2)
     return Baseline(
@@ -162,12 +156,29 @@ def fit(
         mean=float(known.tally @ x / known.n.sum()),
         margin=margin,
         wander=rhythm.wander,
-        days=days,
+        days=known.days,
         shape=rhythm.shape,
         means=tuple(means.tolist()),
         ratios=_ratios(weights, null, np.array(rule.drops) * width),
         row_of=bytes(row_of.reshape(HOURS_OF_WEEK).tolist()),
     )
+
+
+def _margin(known: Hours, variance: float, wander: float, history_days: float) -> float:
+    """How far above the usual mean the null reaches.
+
+    A wandering day is harmless where it has too few answers to show; with many, nearly every day above the margin
+    alarms. So the margin is 1 to 2 standard deviations of the wander, more as a day's answers tell more of it: the
+    factors keep one alarm a month in simulation (bench.alerts: 2 to 200 answers an hour, wander 0.05 to 0.2 points).
+    A short history has an error of its own, of which a part is granted as well.
+    """
+    n = float(known.n.sum())
+    margin = 0.0
+    if wander > 0:
+        told = wander**2 * (n / known.days) / variance
+        margin = wander * min(max(0.65 + 0.25 * log(told), 1.0), 2.0)
+    error = sqrt(variance / n + wander**2 / known.days)
+    return margin + _ERRORS_SHORT * max(0.0, 1 - history_days / _FULL_DAYS) * error
 
 
 def _ratios(weights: Floats, null: Floats, drops: Floats) -> _Ratios:

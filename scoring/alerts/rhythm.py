@@ -46,6 +46,11 @@ class Hours:
     day: Ints
     tally: Floats
 
+    @property
+    def days(self) -> int:
+        """Local days with answers."""
+        return len(np.unique(self.day))
+
     @classmethod
     def of(
         cls, hours: Mapping[int, Sequence[int]], scale: Scale, hour_of_week: Callable[[int], int]
