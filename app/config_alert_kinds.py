@@ -162,6 +162,11 @@ def _change(table: Table, common: Common, catalog: Catalog | None) -> ChangeRule
             f'Write whole hours, such as "{window_ms // HOUR_MS + 1}h"',
             window,
         )
+    elif against_ms is None and 2 * window_ms > FINE_MS:
+        problem = (
+            "is longer than 24h: a mark falls within an hour, and what is further back is kept by the hour"
+        )
+        table.note("window", problem, 'Write "24h" or less', window)
     by = table.number("by", 5.0, 0, 200)
     if not by:
         table.note("by", "must be more than 0", "Write the least difference that matters, such as 5", by)

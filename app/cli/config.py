@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.alert_tables import maintenance_table, rules_table
+from app.cli.tables import NONE, duration, table
 from app.config import Config, load_config
 from app.settings import FIELDS, Settings, load_settings, origins
 from scoring.catalog import Catalog
 from scoring.questions import Question
 
 HIDDEN = "(hidden)"
-NONE = "-"
 PIPE_WIDTH = 160
-_DURATIONS_MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 config = typer.Typer(help="The configuration file.", no_args_is_help=True, add_completion=False)
 
@@ -43,28 +42,18 @@ def check(
     settings = load_settings(loaded)
     # A file or a pipe has no width of its own; cells folded at 80 columns could not be searched
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    for table in (
+    shown = [
         questions_table(loaded.catalog),
         touchpoints_table(loaded.catalog),
         segments_table(loaded.catalog),
         meaning_table(loaded.catalog),
-        settings_table(loaded, settings),
-    ):
-        console.print(table)
+        rules_table(loaded.catalog),
+    ]
+    if loaded.maintenance:
+        shown.append(maintenance_table(loaded.maintenance))
+    for one in (*shown, settings_table(loaded, settings)):
+        console.print(one)
     console.print(Text(f"{loaded.path}: correct", style="green"))
-
-
-def duration(milliseconds: int) -> str:
-    """A duration in the largest unit that divides it.
-
-    Example:
-        >>> duration(172_800_000), duration(90_000), duration(0)
-        ('2d', '90s', '0s')
-    """
-    for unit, size_ms in _DURATIONS_MS:
-        if milliseconds and milliseconds % size_ms == 0:
-            return f"{milliseconds // size_ms}{unit}"
-    return f"{milliseconds // 1000}s"
 
 
 def questions_table(catalog: Catalog) -> Table:
@@ -81,7 +70,7 @@ def questions_table(catalog: Catalog) -> Table:
         )
         for found in catalog.questions.values()
     ]
-    return _table("Questions", ("id", "metric", "scale", "counted", "touchpoint", "min n", "comments"), rows)
+    return table("Questions", ("id", "metric", "scale", "counted", "touchpoint", "min n", "comments"), rows)
 
 
 def counted(found: Question) -> str:
@@ -104,7 +93,7 @@ def touchpoints_table(catalog: Catalog) -> Table:
     used = {found.touchpoint for found in catalog.questions.values() if found.touchpoint is not None}
     rows = [(point.name, point.journey_stage or NONE) for point in catalog.touchpoints.values()]
     rows += [(name, "(not declared)") for name in sorted(used - catalog.touchpoints.keys())]
-    return _table("Touchpoints", ("touchpoint", "journey stage"), rows)
+    return table("Touchpoints", ("touchpoint", "journey stage"), rows)
 
 
 def segments_table(catalog: Catalog) -> Table:
@@ -118,7 +107,7 @@ def segments_table(catalog: Catalog) -> Table:
         else:
             published = f"{', '.join(sorted(segment.values))}; anything else is other"
         rows.append((segment.name, published))
-    return _table("Segments", ("segment", "values"), rows or [(NONE, "none declared")])
+    return table("Segments", ("segment", "values"), rows or [(NONE, "none declared")])
 
 
 def meaning_table(catalog: Catalog) -> Table:
@@ -138,7 +127,7 @@ def meaning_table(catalog: Catalog) -> Table:
         ("privacy_floor", str(catalog.privacy_floor)),
         ("confidence", str(catalog.confidence)),
     ]
-    return _table("Windows, timing and limits", ("key", "value"), rows)
+    return table("Windows, timing and limits", ("key", "value"), rows)
 
 
 def settings_table(loaded: Config, settings: Settings) -> Table:
@@ -159,14 +148,4 @@ def settings_table(loaded: Config, settings: Settings) -> Table:
         else:
             shown = NONE if value is None else str(value)
         rows.append((name, shown, source if source == "default" else f"{source}: {key}"))
-    return _table("Settings", ("setting", "value", "from"), rows)
-
-
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, since a name in brackets would be taken for markup
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return table("Settings", ("setting", "value", "from"), rows)

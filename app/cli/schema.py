@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,18 +11,23 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from agents.events import OUTCOMES
 from agents.records import (
+    AlertRecord,
     CommentRecord,
     InteractionRecord,
     InteractionStatsRecord,
+    OperationRecord,
     ResponseRecord,
     ScoreRecord,
 )
 from agents.topics import (
+    ALERTS,
     COMMENTS,
     DEAD_LETTERS,
     INTERACTION_STATS,
     INTERACTIONS,
+    OPERATIONS,
     RESPONSES,
     SCORES,
     WINDOWS,
@@ -31,6 +37,9 @@ from agents.topics import (
 from app.config import load_config
 from app.settings import Settings, load_settings
 from app.version import VERSION
+from scoring.alerts.rules import Kind, Severity
+from scoring.alerts.states import State
+from scoring.questions import Metric
 
 # What each public topic carries, and the fields that make up its key
 RECORDS: dict[TopicSpec, tuple[type[msgspec.Struct], str]] = {
@@ -39,7 +48,18 @@ RECORDS: dict[TopicSpec, tuple[type[msgspec.Struct], str]] = {
     SCORES: (ScoreRecord, "compact JSON array [touchpoint, question, segment, window]"),
     WINDOWS: (ScoreRecord, "compact JSON array [touchpoint, question, segment, window, start_ms]"),
     INTERACTION_STATS: (InteractionStatsRecord, "compact JSON array [touchpoint, segment, window]"),
+    ALERTS: (AlertRecord, "fingerprint"),
+    OPERATIONS: (OperationRecord, "id"),
     COMMENTS: (CommentRecord, "touchpoint"),
+}
+ACTIONS = ("acknowledge", "silence", "deployment")
+WINDOW_KINDS = ("live", "calendar")
+# Fields that hold one of a few words. The types have plain texts: a reader of a newer version's record goes on
+ENUMERATIONS: dict[type[msgspec.Struct], dict[str, Sequence[str]]] = {
+    AlertRecord: {"kind": list(Kind), "state": list(State), "severity": list(Severity)},
+    OperationRecord: {"action": ACTIONS},
+    ScoreRecord: {"metric": list(Metric), "kind": WINDOW_KINDS},
+    InteractionRecord: {"outcome": OUTCOMES},
 }
 INPUTS = (INTERACTIONS, RESPONSES)
 DEAD_LETTER_HEADERS = (
@@ -117,7 +137,17 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
 def _definitions(template: str) -> dict[str, Any]:
     types = list(dict.fromkeys(record for record, _ in RECORDS.values()))
     _, definitions = msgspec.json.schema_components(types, ref_template=template)
+    for record, fields in ENUMERATIONS.items():
+        for name, words in fields.items():
+            _enumerate(definitions[record.__name__]["properties"][name], words)
     return definitions
+
+
+def _enumerate(field: dict[str, Any], words: Sequence[str]) -> None:
+    """Bounds the text of a field, which may be one of several alternatives, to these words."""
+    for alternative in field.get("anyOf", [field]):
+        if alternative["type"] == "string":
+            alternative["enum"] = [str(word) for word in words]
 
 
 def _pointer(*parts: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from agents import records
-from agents.topics import ALERTS, OPERATIONS, PARTIALS, PUBLIC
+from agents.topics import PARTIALS, PUBLIC
 from app import __main__ as command_line
 from app.cli.schema import RECORDS, asyncapi, json_schema
 from app.settings import load_settings
@@ -25,6 +25,9 @@ PUBLISHED = {
     "confidence band effort_index low_effort_share counts interactions response_rate watermark_ms revision formula "
     "published_at_ms",
     "InteractionStatsRecord": "touchpoint segment window n",
+    "AlertRecord": "fingerprint rule kind state severity touchpoint journey_stage question segment window since_ms fired_at_ms "
+    "resolved_at_ms sequence summary evidence published_at_ms runbook owner",
+    "OperationRecord": "id action author reason at_ms ends_at_ms fingerprint rule touchpoint severity withdrawn",
     "CommentRecord": "touchpoint question rating event_time_ms segments interaction_id comment",
 }
 REQUIRED_INPUT = {
@@ -74,11 +77,34 @@ def test_a_rating_may_be_null_and_nothing_but_a_whole_number_otherwise():
     assert rating == {"anyOf": [{"type": "integer"}, {"type": "null"}]}
 
 
+@pytest.mark.parametrize(
+    ("record", "field", "words"),
+    [
+        ("AlertRecord", "state", "inactive pending firing resolved"),
+        ("AlertRecord", "severity", "warning critical"),
+        ("AlertRecord", "kind", "threshold rising change silent stale budget"),
+        ("OperationRecord", "action", "acknowledge silence deployment"),
+        ("ScoreRecord", "metric", "ces csat nps"),
+        ("ScoreRecord", "kind", "live calendar"),
+    ],
+)
+def test_a_field_of_few_words_lists_them(record, field, words):
+    """Whoever makes types from the schema gets the states and kinds of the contract, and no other."""
+    assert json_schema()["$defs"][record]["properties"][field] == {"type": "string", "enum": words.split()}
+
+
+def test_an_outcome_may_be_null_and_nothing_but_the_three_otherwise():
+    """An interaction need not have an outcome."""
+    text, null = json_schema()["$defs"]["InteractionRecord"]["properties"]["outcome"]["anyOf"]
+    assert text == {"type": "string", "enum": ["resolved", "unresolved", "abandoned"]}
+    assert null == {"type": "null"}
+
+
 def test_the_asyncapi_document_describes_every_public_topic_that_has_records():
-    """Alerts and operations come with a later version; partials are internal; all the others are there."""
+    """Partials are internal; all the others are there."""
     document = asyncapi(load_settings(prefix="shop.", partitions=6, replication=3))
     assert document["asyncapi"] == "3.0.0"
-    expected = [spec for spec in PUBLIC if spec not in {ALERTS, OPERATIONS, PARTIALS}]
+    expected = [spec for spec in PUBLIC if spec is not PARTIALS]
     assert set(document["channels"]) == {spec.name for spec in expected}
     for spec in expected:
         channel = document["channels"][spec.name]
