@@ -95,9 +95,12 @@ def _threshold(table: Table, common: Common, catalog: Catalog | None) -> Thresho
     table.missing("enter", "enter = LEVEL, beyond which the score is bad")
     table.missing("exit", "exit = LEVEL, on the better side of enter, where it is good again")
     enter, leave = table.number("enter", None), table.number("exit", None)
+    before = len(table.problems)
+    score = ScoreName(table.choice("score", list(ScoreName), ScoreName.VALUE))
+    known = len(table.problems) == before
     rule = ThresholdRule(
         **fields,
-        score=ScoreName(table.choice("score", list(ScoreName), ScoreName.VALUE)),
+        score=score,
         window=window,
         window_ms=window_ms,
         enter=0.0 if enter is None else enter,
@@ -105,7 +108,7 @@ def _threshold(table: Table, common: Common, catalog: Catalog | None) -> Thresho
         min_n=_min_n(table, 20, catalog),
         confident=table.flag("confident", default=False),
     )
-    if catalog is not None:
+    if catalog is not None and known:
         check_levels(table, rule, enter, leave, catalog)
     return rule
 

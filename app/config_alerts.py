@@ -180,7 +180,8 @@ def _check_matches(table: Table, rule: Rule, catalog: Catalog) -> None:
     if rule.of_interactions:
         for key in ("question", "metric"):
             if key in table:
-                table.note(key, "has no meaning for a rule that watches interactions", "Remove it")
+                problem = "has no meaning for a rule that watches interactions"
+                table.note(key, problem, "Remove it", table.content[key])
     else:
         _check_questions(table, selector, catalog)
     stages = {one.journey_stage for one in catalog.touchpoints.values()} - {None}

@@ -85,7 +85,8 @@ def _weekly(table: Table, timezone: str) -> Weekly | None:
     if weekday is None or begins is None or ends is None:
         return None
     if begins == ends:
-        table.note("to", "is the same as from", 'Write a later time, or "24:00" for the end of the day')
+        remedy = 'Write a later time, or "24:00" for the end of the day'
+        table.note("to", "is the same as from", remedy, table.content["to"])
     return Weekly(None if weekday == DAILY else WEEKDAYS.index(weekday), begins, ends, timezone)
 
 

@@ -172,7 +172,7 @@ class Table:
 
     def instant_ms(self, key: str, example: str) -> int | None:
         """A point in time, in epoch milliseconds; it has no default, and its absence is noted."""
-        self.missing(key, example)
+        self.missing(key, f"{key} = {example}")
         value: datetime | None = self._typed(
             key, None, datetime, f"a date and time with its offset, such as {example}"
         )
