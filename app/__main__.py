@@ -23,6 +23,8 @@ COMMANDS = {
     "simulate": "Simulate customers of an online shop on the input topics.",
     "replay": "Replay CSV files through the whole pipeline.",
     "score": "Compute scores straight from CSV files, with no broker.",
+    "alerts": "List alerts, acknowledge them, silence them.",
+    "deployment": "Mark deployments, for rules that compare with the time before.",
     "topics": "Create the topics of a deployment.",
     "config": "Check the configuration and print what is in force.",
     "bench": "Measure the worker against the ceiling on Apache Kafka.",

@@ -29,6 +29,26 @@ QUIET_FETCHES = 2
 BEYOND_END_FETCHES = 4
 
 
+async def partition_counts(client: Mapping[str, Any]) -> dict[str, int]:
+    """How many partitions each topic of a broker has.
+
+    Args:
+        client: the arguments of a Kafka client: where the broker is, and its security.
+    """
+    # Of all topics: asking for one that does not exist may create it
+    admin = AIOKafkaAdminClient(**client)
+    try:
+        await admin.start()
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return {
+        each["topic"]: len(each["partitions"])
+        for each in described
+        if not each["error_code"] and each["partitions"]
+    }
+
+
 class _Renewal(Exception):  # noqa: N818 - no error: what is read has changed, so reading starts over
     """The partitions to read are no longer those that the session was opened with."""
 
@@ -163,7 +183,7 @@ class ScoreFeed:
     async def _find_partitions(self) -> dict[TopicPartition, TopicSpec]:
         """Waits until all topics exist, and takes over which partitions they have."""
         while True:
-            counts = await self._partition_counts()
+            counts = await partition_counts(self._client)
             self.last_contact_ms = self._now_ms()
             missing = tuple(name for name in self._specs if name not in counts)
             if missing != self.missing:
@@ -184,20 +204,6 @@ class ScoreFeed:
         self._caught_up &= found.keys()
         self._trouble = None
         return found
-
-    async def _partition_counts(self) -> dict[str, int]:
-        # Of all topics: asking for one that does not exist may create it
-        admin = AIOKafkaAdminClient(**self._client)
-        try:
-            await admin.start()
-            described = await admin.describe_topics()
-        finally:
-            await admin.close()
-        return {
-            each["topic"]: len(each["partitions"])
-            for each in described
-            if not each["error_code"] and each["partitions"]
-        }
 
     async def _read(
         self, consumer: AIOKafkaConsumer, partitions: Mapping[TopicPartition, TopicSpec]

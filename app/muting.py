@@ -48,6 +48,13 @@ class Mute(msgspec.Struct, frozen=True):
     ends_at_ms: int | None = None
 
 
+class JudgedAlert(AlertRecord, kw_only=True):
+    """An alert and who has muted it; muting never changes its state."""
+
+    muted: bool
+    muted_by: list[Mute]
+
+
 def acknowledgement_id(alert: AlertRecord) -> str:
     """The id of the acknowledgement of a firing alert: of this incident, so that the next one is heard again."""
     return f"{alert.fingerprint}-{alert.fired_at_ms}"
@@ -102,6 +109,16 @@ class Muting:
             return found
 
         return mutes
+
+    def judged(self) -> Callable[[AlertRecord], JudgedAlert]:
+        """Puts what mutes an alert at this moment beside it."""
+        judge = self.judge()
+
+        def judged(alert: AlertRecord) -> JudgedAlert:
+            mutes = judge(alert)
+            return JudgedAlert(**msgspec.structs.asdict(alert), muted=bool(mutes), muted_by=mutes)
+
+        return judged
 
 
 def _mute(by: str, operation: OperationRecord) -> Mute:

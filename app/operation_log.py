@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from agents.partials import Mark, encode_mark
 from agents.records import OperationRecord
 from agents.topics import OPERATIONS, PARTIALS, Topics
+from app.feed import partition_counts
 from app.muting import DEPLOYMENT
 from scoring.errors import EffortStreamError
 
@@ -34,7 +35,12 @@ class OperationLog:
     """
 
     def __init__(self, broker: str, security: Mapping[str, Any], topics: Topics) -> None:
-        self._broker, self._security, self._topics = broker, security, topics
+        self._broker, self._topics = broker, topics
+        self._client = {
+            "bootstrap_servers": broker,
+            "client_id": "effortstream-operations",
+            **security,
+        }
         self._one_at_a_time = asyncio.Lock()
 
     async def store(self, record: OperationRecord) -> tuple[int, int]:
@@ -55,23 +61,24 @@ class OperationLog:
         except (KafkaError, OSError) as error:
             raise OperationNotStored(
                 f"Kafka at {self._broker} did not confirm the operation: {error or type(error).__name__}. "
-                "Try again, which does no harm; if it goes on, check that the broker runs and that the topics exist "
-                "(effortstream topics create)"
+                "Try again, which does no harm; if it goes on, check that the broker runs and that its topics may be "
+                "written to"
             ) from error
 
     async def _store(self, record: OperationRecord) -> tuple[int, int]:
+        partitions = await self._partitions(record)
         # A producer for each record: they are rare, and an idle connection would only be one more thing to break
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._broker,
-            client_id="effortstream-operations",
-            acks="all",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            **self._security,
-        )
+        producer = AIOKafkaProducer(acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS, **self._client)
         try:
             await producer.start()
             if record.action == DEPLOYMENT:
-                await self._mark(producer, record)
+                mark = encode_mark(Mark(record.id, record.at_ms, record.touchpoint or "*", record.withdrawn))
+                topic = self._topics(PARTIALS)
+                sent = [
+                    await producer.send(topic, mark, b"", partition=number)
+                    for number in range(partitions[topic])
+                ]
+                await asyncio.gather(*sent)
             stored = await producer.send_and_wait(
                 self._topics(OPERATIONS), msgspec.json.encode(record), record.id.encode()
             )
@@ -79,9 +86,16 @@ class OperationLog:
         finally:
             await producer.stop()
 
-    async def _mark(self, producer: AIOKafkaProducer, record: OperationRecord) -> None:
-        topic = self._topics(PARTIALS)
-        mark = encode_mark(Mark(record.id, record.at_ms, record.touchpoint or "*", record.withdrawn))
-        partitions = await producer.partitions_for(topic)
-        sent = [await producer.send(topic, mark, b"", partition=number) for number in partitions]
-        await asyncio.gather(*sent)
+    async def _partitions(self, record: OperationRecord) -> dict[str, int]:
+        """How many partitions each topic has that is written to; all of them exist, since none shall be made here."""
+        counts = await partition_counts(self._client)
+        needed = [self._topics(OPERATIONS)]
+        if record.action == DEPLOYMENT:
+            needed.append(self._topics(PARTIALS))
+        missing = [name for name in needed if name not in counts]
+        if missing:
+            raise OperationNotStored(
+                f"Kafka at {self._broker} has no topic {' and no topic '.join(missing)}. "
+                "Start a worker, or run: effortstream topics create"
+            )
+        return {name: counts[name] for name in needed}

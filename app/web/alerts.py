@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 
 from agents.records import AlertRecord
-from app.muting import Mute, Muting
+from app.muting import JudgedAlert, Muting
 from app.readmodel import ReadModel
 from app.web.paging import DEFAULT_LIMIT, page, refuse_unknown, tagged
 from app.web.problems import AnyRequest
@@ -38,14 +38,7 @@ NOT_FOUND = {
 }
 
 
-class Alert(AlertRecord, kw_only=True):
-    """An alert and who has muted it; muting never changes its state."""
-
-    muted: bool
-    muted_by: list[Mute]
-
-
-class AlertDetail(Alert, kw_only=True):
+class AlertDetail(JudgedAlert, kw_only=True):
     """An alert with those of its transitions that are kept, oldest first, the current one included."""
 
     transitions: list[AlertRecord]
@@ -54,7 +47,7 @@ class AlertDetail(Alert, kw_only=True):
 class AlertPage(msgspec.Struct):
     """Alerts sorted by rule, touchpoint and fingerprint."""
 
-    items: list[Alert]
+    items: list[JudgedAlert]
     total: int
     next_cursor: str | None
 
@@ -95,9 +88,9 @@ def alert_routes(model: ReadModel, muting: Muting) -> list[HTTPRouteHandler]:
         if not model.ready:
             return unready()
         wanted = {"state": in_state, "rule": rule, "touchpoint": touchpoint, "severity": severity}
-        mutes = muting.judge()
+        judged = muting.judged()
         shown = [
-            _with_mutes(alert, mutes(alert))
+            judged(alert)
             for alert in model.alerts.all()
             if all(value is None or getattr(alert, name) == value for name, value in wanted.items())
         ]
@@ -123,14 +116,10 @@ def alert_routes(model: ReadModel, muting: Muting) -> list[HTTPRouteHandler]:
         if not model.ready:
             return unready()
         found = find_alert(model, fingerprint)
-        shown = _with_mutes(found, muting.judge()(found))
         detail = AlertDetail(
-            **msgspec.structs.asdict(shown), transitions=model.alerts.transitions(fingerprint)
+            **msgspec.structs.asdict(muting.judged()(found)),
+            transitions=model.alerts.transitions(fingerprint),
         )
         return tagged(request, msgspec.json.encode(detail))
 
     return [alerts, alert]
-
-
-def _with_mutes(alert: AlertRecord, mutes: list[Mute]) -> Alert:
-    return Alert(**msgspec.structs.asdict(alert), muted=bool(mutes), muted_by=mutes)
