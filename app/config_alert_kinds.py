@@ -122,10 +122,10 @@ def _rising(table: Table, common: Common, _: Catalog | None) -> RisingRule:
         table.note("min_history", "is longer than the baseline", remedy, table.content.get("min_history"))
     drops = _drops(table, usual.drops)
     margin = table.number("margin", None, 0)
-    if margin is not None and margin >= min(drops):
+    if margin is not None and margin + max(drops) >= 1:
         table.note(
             "margin",
-            f"is not below the smallest drop that is looked for, {min(drops):.4g}",
+            f"leaves no room on the scale for the largest drop that is looked for, {max(drops):.4g}",
             "Lower it: both are shares of the width of the scale",
             margin,
         )

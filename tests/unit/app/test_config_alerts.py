@@ -482,8 +482,8 @@ PROBLEMS = [
     ),
     (RISING + "drops = [1]", "alerts.a.drops = [1]: must be 1 to 8 different numbers between 0 and 1."),
     (
-        RISING + "margin = 0.05",
-        "alerts.a.margin = 0.05: is not below the smallest drop that is looked for, 0.05.",
+        RISING + "margin = 0.9",
+        "alerts.a.margin = 0.9: leaves no room on the scale for the largest drop",
     ),
     (RISING + "margin = -1", "alerts.a.margin = -1: must be 0 or more."),
     # change
