@@ -176,7 +176,7 @@ def _margin(known: Hours, variance: float, wander: float, history_days: float) -
     margin = 0.0
     if wander > 0:
         told = wander**2 * (n / known.days) / variance
-        margin = wander * min(max(0.65 + 0.25 * log(told), 1.0), 2.0)
+        margin = wander * min(max(0.7 + 0.3 * log(told), 1.0), 2.0)
     error = sqrt(variance / n + wander**2 / known.days)
     return margin + _ERRORS_SHORT * max(0.0, 1 - history_days / _FULL_DAYS) * error
 

@@ -174,9 +174,9 @@ def test_the_mean_is_the_distance_from_the_best_rating() -> None:
 
 
 def test_calm_days_need_no_margin() -> None:
-    """Of 20 calm histories nearly all get none: the level of the test is 5 %."""
+    """Of 20 calm histories most get none: the level of the test is 10 %."""
     margins = [fitted(simulated(20, seed)).margin for seed in range(20)]
-    assert sum(margin > 0.01 for margin in margins) <= 3
+    assert sum(margin > 0 for margin in margins) <= 5
 
 
 @pytest.mark.parametrize("wander", [0.1, 0.2])
@@ -185,6 +185,15 @@ def test_wandering_days_are_found_and_granted(wander: float) -> None:
     found = [fitted(simulated(50, seed, course=0.2, wander=wander)) for seed in range(6)]
     assert np.mean([one.wander for one in found]) == pytest.approx(wander, rel=0.25)
     assert all(one.margin >= one.wander > 0 for one in found)
+
+
+def test_one_bad_day_in_the_history_does_not_blunt_the_detector() -> None:
+    """A day one point worse would be a wander of 0.19 points if days were all alike; it is far from that."""
+    hours = simulated(50, seed=7)
+    for at in hours:
+        if at // DAY_MS == NOW_MS // DAY_MS - 9:
+            hours[at] = np.random.default_rng(at % 97).multinomial(50, tilted(USUAL, 2.55))[::-1].tolist()
+    assert fitted(hours).margin < 0.07
 
 
 def test_a_margin_of_the_rule_is_taken_as_it_is() -> None:
