@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from agents.alert_cells import Cells
+from agents.alert_cells import Cells, Span
 from agents.alert_judges import (
     BudgetJudge,
     ChangeJudge,
@@ -47,6 +47,9 @@ from scoring.tallies import INTERACTION_FIELDS, length
 
 STEPS_MAX = 20_000
 """Series looked at in one checkpoint; what is left waits for the next one, which comes at once."""
+
+_ALL = -1
+"""Every rule of a series, as a set of bits."""
 
 MARKS_MAX = 1_000
 """Deployment marks kept; the oldest leaves."""
@@ -117,7 +120,8 @@ class Alerting:
         self._ignored: set[SeriesKey] = set()
         self._beside: dict[SeriesKey, set[SeriesKey]] = {}
         self._marks: dict[str, Mark] = {}
-        self._due: dict[int, set[SeriesKey]] = {}
+        self._spans: dict[SeriesKey, dict[Span, int]] = {}
+        self._due: dict[int, dict[SeriesKey, int]] = {}
         self._heap: list[int] = []
         self._hour_ms: int | None = None
         self.store = AlertStore()
@@ -148,7 +152,7 @@ class Alerting:
                 watch.judge.late(minute_ms)
         for other in (key, *self._beside.get(key, ())):
             if other in self._series:
-                self._wake_for(other, series, (minute_ms,))
+                self._wake_for(other, (minute_ms,))
                 if is_late and stepped_ms is not None:
                     self._wake(other, stepped_ms + MINUTE_MS)
 
@@ -186,6 +190,11 @@ class Alerting:
             self._ignored.discard(beside)
             self._beside.setdefault(beside, set()).add(key)
         self._watches[key] = [self._watch_for(rule, series) for rule in rules]
+        spans: dict[Span, int] = {}
+        for at, watch in enumerate(self._watches[key]):
+            for span in watch.judge.spans:
+                spans[span] = spans.get(span, 0) | 1 << at
+        self._spans[key] = spans
         return series
 
     def _watch_for(self, rule: Rule, series: WatchedSeries) -> Watch:
@@ -236,21 +245,27 @@ class Alerting:
 
     # -- when to look ------------------------------------------------------------------------------------------
 
-    def _wake(self, key: SeriesKey, at_ms: int) -> None:
+    def _wake(self, key: SeriesKey, at_ms: int, rules: int = _ALL) -> None:
+        """Notes that some rules of a series, a set of bits, must be looked at in a minute."""
         at_ms = -(-at_ms // MINUTE_MS) * MINUTE_MS
         due = self._due.get(at_ms)
         if due is None:
-            self._due[at_ms] = {key}
+            due = self._due[at_ms] = {}
             heapq.heappush(self._heap, at_ms)
-        else:
-            due.add(key)
+        due[key] = due.get(key, 0) | rules
 
-    def _wake_for(self, key: SeriesKey, series: WatchedSeries, minutes: Iterable[int]) -> None:
-        spans = {span for watch in self._watches[key] for span in watch.judge.spans}
-        stepped_ms = self.stepped_ms
-        for at_ms in series.wakes(minutes, spans):
-            if stepped_ms is None or at_ms > stepped_ms:
-                self._wake(key, at_ms)
+    def _wake_for(self, key: SeriesKey, minutes: Iterable[int]) -> None:
+        """Notes when these minutes pass for the first time, and when they enter and leave each sum."""
+        stepped_ms = -1 if self.stepped_ms is None else self.stepped_ms
+        spans = self._spans[key].items()
+        for minute_ms in minutes:
+            passed_ms = minute_ms + MINUTE_MS
+            if passed_ms > stepped_ms:
+                self._wake(key, passed_ms)
+            for span, rules in spans:
+                for at_ms in span.wakes(minute_ms, self._origin_ms):
+                    if at_ms > stepped_ms and at_ms != passed_ms:
+                        self._wake(key, at_ms, rules)
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -266,9 +281,9 @@ class Alerting:
             now_ms = heapq.heappop(self._heap)
             self._forget(now_ms)
             self.stepped_ms = now_ms
-            for key in sorted(self._due.pop(now_ms)):
+            for key, rules in sorted(self._due.pop(now_ms).items()):
                 steps += 1
-                yield from self._look(key, now_ms)
+                yield from self._look(key, now_ms, rules)
         if not self.is_behind(until_ms):
             self.stepped_ms = max(self.stepped_ms or until_ms, until_ms)
 
@@ -276,26 +291,38 @@ class Alerting:
         """Whether there is more to step up to an instant."""
         return bool(self._heap) and self._heap[0] <= until_ms - until_ms % MINUTE_MS
 
-    def _look(self, key: SeriesKey, now_ms: int) -> Iterator[Transition]:
+    @property
+    def due_ms(self) -> int | None:
+        """When a rule looks next; None before there is anything to look at."""
+        return self._heap[0] if self._heap else None
+
+    def _look(self, key: SeriesKey, now_ms: int, rules: int) -> Iterator[Transition]:
         series = self._series.get(key)
         if series is None:
             return
         series.enter(now_ms)
         self.store.touched.add(key)
-        for watch in self._watches[key]:
-            verdict = watch.judge.verdict(now_ms)
-            rule, life = watch.rule, watch.life
-            before = life.leaving_ms
-            changed = life.step(
-                now_ms, rule.for_ms, rule.exit_for_ms, entered=verdict.entered, left=verdict.left
-            )
-            if changed is not None or life.leaving_ms != before:
-                self.store.dirty_lives.add(watch.fingerprint)
-            for due_ms in (life.due_ms(rule.for_ms, rule.exit_for_ms), watch.judge.next_ms(now_ms)):
-                if due_ms is not None:
-                    self._wake(key, max(due_ms, now_ms + MINUTE_MS))
-            if changed is not None:
-                yield Transition(watch, now_ms, verdict)
+        for at, watch in enumerate(self._watches[key]):
+            if rules >> at & 1:
+                verdict = watch.judge.verdict(now_ms)
+                if self._go_on(watch, now_ms, verdict):
+                    yield Transition(watch, now_ms, verdict)
+                self._wake_again(key, at, watch, now_ms)
+
+    def _go_on(self, watch: Watch, now_ms: int, verdict: Verdict) -> bool:
+        rule, life = watch.rule, watch.life
+        before = life.leaving_ms
+        changed = life.step(now_ms, rule.for_ms, rule.exit_for_ms, entered=verdict.entered, left=verdict.left)
+        if changed is not None or life.leaving_ms != before:
+            self.store.dirty_lives.add(watch.fingerprint)
+        return changed is not None
+
+    def _wake_again(self, key: SeriesKey, at: int, watch: Watch, now_ms: int) -> None:
+        """When a dwell ends, and when the rule itself wants to be asked again."""
+        rule = watch.rule
+        for due_ms in (watch.life.due_ms(rule.for_ms, rule.exit_for_ms), watch.judge.next_ms(now_ms)):
+            if due_ms is not None:
+                self._wake(key, max(due_ms, now_ms + MINUTE_MS), 1 << at)
 
     def _forget(self, now_ms: int) -> None:
         """Once an hour: what no rule can reach any more."""
@@ -314,7 +341,7 @@ class Alerting:
             if not series.cells.hours and all(
                 watch.life.state in (State.INACTIVE, State.RESOLVED) for watch in self._watches[key]
             ):
-                del self._series[key], self._watches[key]
+                del self._series[key], self._watches[key], self._spans[key]
 
     def published(self, watch: Watch, record: bytes | None) -> None:
         """Keeps the last record of an alert that is not over, for the day on which its rule is gone."""
@@ -370,9 +397,9 @@ class Alerting:
                     pane_start(stepped_ms, HOUR_MS, self._origin_ms) - self._reach.minutes_ms
                 )
                 series.find_newest(stepped_ms)
-            self._wake_for(key, series, list(series.cells.minutes))
-            for watch in self._watches[key]:
-                judge, life, rule = watch.judge, watch.life, watch.rule
+            self._wake_for(key, list(series.cells.minutes))
+            for at, watch in enumerate(self._watches[key]):
+                judge = watch.judge
                 if isinstance(judge, RisingJudge):
                     judge.fits |= self.store.fits.get(watch.fit_key, {})
                     if stepped_ms is not None:
@@ -382,9 +409,7 @@ class Alerting:
                 self._wake(key, stepped_ms + MINUTE_MS)  # a rule may be new
                 for span in judge.spans:
                     series.sum(span, stepped_ms)
-                for due_ms in (life.due_ms(rule.for_ms, rule.exit_for_ms), judge.next_ms(stepped_ms)):
-                    if due_ms is not None:
-                        self._wake(key, max(due_ms, stepped_ms + MINUTE_MS))
+                self._wake_again(key, at, watch, stepped_ms)
 
     def orphans(self, now_ms: int) -> Iterator[tuple[str, Life, bytes]]:
         """(fingerprint, alert, its last record) of those whose rule or series is gone; they end now, told once."""
@@ -394,6 +419,11 @@ class Alerting:
             if life.end(now_ms) is not None:
                 self.store.dirty_lives.add(name)
                 yield name, life, self.store.records.pop(name)
+
+    def watches(self) -> Iterator[Watch]:
+        """Every rule on every series that it watches, in order of the series."""
+        for key in sorted(self._watches):
+            yield from self._watches[key]
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from agents.alert_records import AlertPublisher
 from agents.alert_store import TAGS as ALERT_TAGS
-from agents.alerting import Alerting
+from agents.alerting import Alerting, Watch
 from agents.calendars import CalendarWindows
 from agents.fingerprint import Fingerprint, StateMismatchError
 from agents.merging import Change, MergedPanes
@@ -433,6 +434,15 @@ class ScoreStage:
     def ended(self) -> bool:
         """Every source has reached the end of its input, and all windows are closed."""
         return self._watermark_ms == END_MS and not self._news
+
+    @property
+    def alerts_due_ms(self) -> int | None:
+        """When a rule looks next; None before there is anything to look at."""
+        return self._alerting.due_ms
+
+    def watches(self) -> Iterator[Watch]:
+        """Every rule on every series that it watches."""
+        return self._alerting.watches()
 
     @property
     def sizes(self) -> dict[str, int]:
