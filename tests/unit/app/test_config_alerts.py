@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -712,3 +713,21 @@ def test_config_check_tells_what_each_rule_watches_and_when_it_fires(tmp_path, m
         "n all all daily 02:00 to 04:00 UTC",
     ):
         assert expected in rows
+
+
+def test_the_examples_of_the_reference_are_right_and_every_key_is_in_it(tmp_path):
+    """Each example of docs/alerts.md loads beside the demo's declarations; each key of each kind is described."""
+    text = (REPOSITORY / "docs" / "alerts.md").read_text(encoding="utf-8")
+    examples = [block for block in text.split("\n\n") if block.lstrip().startswith("[[")]
+    declared = (REPOSITORY / "effortstream.toml").read_text(encoding="utf-8")
+    path = tmp_path / "c.toml"
+    path.write_text(
+        declared[: declared.index("[[alerts]]")] + "\n".join(map(dedent, examples)), encoding="utf-8"
+    )
+    config = load_config(path)
+    assert {one.kind for one in config.catalog.alerts} == set(Kind)
+    assert len(config.maintenance) == 2
+    for kind, keys in OWN_KEYS.items():
+        section = text[text.index(f"## {kind.value}: ") :]
+        section = section[: section.index("\n## ")]
+        assert [key for key in sorted(keys) if f"`{key}`" not in section] == []
