@@ -36,16 +36,20 @@ Job = Callable[..., Any]
 def plan(months: int, *, quick: bool) -> list[Job]:
     """What to measure; each still wants its seed."""
     rates = (20.0,) if quick else _RATES
-    calm = [
-        (world, rate, HISTORY_DAYS) for world in _CALM_WORLDS for rate in ((20.0,) if quick else _CALM_RATES)
-    ]
+    calm = [(world, rate, HISTORY_DAYS) for world in _CALM_WORLDS for rate in _CALM_RATES]
     calm += [(STEADY, rate, days) for days in _SHORT_DAYS for rate in rates]
+    if quick:
+        calm = [(DAILY, 20.0, HISTORY_DAYS)]
     return [
         *(partial(rises, world, rate, months) for rate in reversed(rates) for world in _WORLDS),
         *(partial(false_alarms, world, rate, months, days) for world, rate, days in calm),
     ]
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
 def main(
     seed: Annotated[int, typer.Option(help="Of all chance; the same seed gives the same figures")] = 1,
     months: Annotated[int, typer.Option(min=4, help="Calm series-months of each setting")] = 400,
@@ -89,4 +93,4 @@ def _by_kind(rows: list[Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

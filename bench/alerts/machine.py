@@ -39,9 +39,8 @@ def alarmed(n: Floats, sums: Floats, ratios: Ratios, level: float) -> Bools:
             q *= state  # nothing ends what has not begun
             raised = ~state & some & (r.sum(axis=0) >= level * drops)
             ended = state & some & (q >= LEAVE_LEVEL)
-            if raised.any() or ended.any():
-                r[:, ended] = 0
-                state = (state | raised) & ~ended
+            before, state = state, (state | raised) & ~ended
+            r *= ~(before | state)  # begins anew after an alarm
             out[at] = state
     return out.T
 
