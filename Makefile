@@ -7,10 +7,10 @@ UV ?= uv
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench chaos lock clean
+.PHONY: help install run test lint format bench bench-alerts chaos lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with exactly what requirements.lock names, and the command .venv/bin/effortstream
 
@@ -46,6 +46,9 @@ format: $(INSTALLED) ## Format the code and repair what can be repaired
 
 bench: $(INSTALLED) ## Measure the worker against the ceiling on Apache Kafka
 	$(VENV)/bin/effortstream bench
+
+bench-alerts: $(INSTALLED) ## Measure false alarms and delays of alerts on simulated answers: SEED=1 MONTHS=400
+	$(VENV)/bin/python -m bench.alerts --seed $(or $(SEED),1) --months $(or $(MONTHS),400)
 
 chaos: $(INSTALLED) ## Faults against real workers and brokers: SEED=1 MINUTES=3 BROKERS=1 (or 3) RATE=5000
 	$(VENV)/bin/python -m tests.chaos.run --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) \
