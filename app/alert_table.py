@@ -36,7 +36,8 @@ def state_text(state: str) -> Text:
     return Text(state, style=STYLES[State(state)])
 
 
-def _place(alert: AlertRecord) -> str:
+def place_text(alert: AlertRecord) -> str:
+    """The touchpoint of an alert, and its segment if it has one."""
     segment = "" if not alert.segment else f" {segment_text(alert.segment)}"
     return f"{alert.touchpoint}{segment}"
 
@@ -58,7 +59,7 @@ def alert_table(shown: Iterable[JudgedAlert]) -> Table:
             state_text(alert.state),
             alert.severity,
             Text(alert.rule),
-            Text(_place(alert)),
+            Text(place_text(alert)),
             time_text(alert.since_ms),
             Text(_muted(alert) or "-"),
             alert.fingerprint,
@@ -74,7 +75,7 @@ def alert_detail(alert: JudgedAlert) -> Table:
         ("state", state_text(alert.state)),
         ("summary", alert.summary),
         ("rule", f"{alert.rule} ({alert.kind}, {alert.severity})"),
-        ("touchpoint", _place(alert)),
+        ("touchpoint", place_text(alert)),
         ("journey stage", alert.journey_stage or "-"),
         ("question", alert.question or "-"),
         ("window", alert.window or "-"),

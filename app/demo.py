@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agents.clock import FastClock, wall_ms
 from agents.topics import Topics
 from app.broker import EmbeddedBroker
 from app.config import load_config
+from app.demo_alerts import AlertBoard, transition_line
+from app.demo_history import produce_history
 from app.demo_plan import (
     HISTORY_DAYS,
     INCIDENT_DROP,
@@ -32,12 +33,12 @@ from app.demo_plan import (
     summary_window,
 )
 from app.demo_processes import Children, check_port
-from app.demo_scores import poll_scores
+from app.demo_scores import poll_alerts, poll_scores
 from app.demo_table import ScoreBoard
 from app.demo_view import IncidentStory, Pipeline, demo_console, picture, show
 from app.processes import HOST
 from app.settings import load_settings
-from app.simulator import DAY_MS, HISTORY_CELL_MS, Incident, Simulator
+from app.simulator import DAY_MS, Incident, Simulator
 from app.simulator_places import places
 from app.simulator_producer import EventProducer
 from app.topics import create_topics
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from agents.records import AlertRecord
     from app.config import Config
+    from app.muting import JudgedAlert
     from scoring.windows import LiveWindow
 
 TICK_S = 0.1
@@ -89,7 +92,7 @@ class Demo:
         console: where the picture goes.
 
     Attributes:
-        pipeline, story, summary: what it has come to; used for the summary.
+        pipeline, story, summary, alerts: what it has come to; used for the summary.
     """
 
     def __init__(self, options: DemoOptions, config: Config, console: Console) -> None:
@@ -112,6 +115,7 @@ class Demo:
         where = incident_touchpoint(config.catalog, asked)
         self.story = None if where is None else IncidentStory(where)
         self.pipeline = Pipeline(f"http://{HOST}:{options.port}", options.speed, seconds=self._plan.seconds)
+        self.alerts = AlertBoard() if config.catalog.alerts else None
         self._near = False
 
     async def run(self, folder: Path) -> None:
@@ -133,7 +137,7 @@ class Demo:
             begin_ms = self._plan.begin_ms(wall_ms())
             rng = np.random.default_rng(self._options.seed)
             simulator = Simulator(self._catalog, rng, begin_ms - HISTORY_DAYS * DAY_MS)
-            await self._produce_history(simulator, producer, begin_ms, errors)
+            self.pipeline.history = await produce_history(simulator, producer, begin_ms, errors)
             # The history ends where the clock starts, however long it took to produce
             clock = FastClock(wall_ms(), begin_ms, self._plan.speed)
             environment = {
@@ -147,22 +151,6 @@ class Demo:
             children.start("serve", [*common, "--host", HOST, "--port", str(self._options.port)])
             await self._live(simulator, producer, clock, children)
 
-    async def _produce_history(
-        self, simulator: Simulator, producer: EventProducer, end_ms: int, errors: Console
-    ) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-        simulator.rate = simulator.history_rate
-        begin_ms = end_ms - HISTORY_DAYS * DAY_MS
-        with Progress(*columns, console=errors, transient=True) as progress:
-            bar = progress.add_task(
-                f"Producing {HISTORY_DAYS} days of calm history", total=HISTORY_DAYS * DAY_MS
-            )
-            for batch in simulator.until(end_ms, cell_ms=HISTORY_CELL_MS):
-                await producer.send(batch)
-                progress.update(bar, completed=batch[-1].timestamp_ms - begin_ms)
-        self.pipeline.history = sum(producer.sent.values())
-        errors.print(f"{self.pipeline.history:,} events of {HISTORY_DAYS} calm days are in the topics.")
-
     async def _live(
         self, simulator: Simulator, producer: EventProducer, clock: FastClock, children: Children
     ) -> None:
@@ -170,7 +158,9 @@ class Demo:
         simulator.rhythm = self._plan.rhythm
 
         def draw() -> RenderableType:
-            return picture(self._board, self._window.name, self.story, self.pipeline, self._console)
+            return picture(
+                self._board, self._window.name, self.story, self.pipeline, self._console, self.alerts
+            )
 
         parts: list[Coroutine[Any, Any, None]] = [
             self._keep_time(simulator, clock, children),
@@ -179,6 +169,8 @@ class Demo:
             children.watch(),
             show(self._console, draw),
         ]
+        if self.alerts is not None:
+            parts.append(poll_alerts(self.pipeline.address, self._take_alerts))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -231,7 +223,7 @@ class Demo:
         pace = 1.0 if now_ms >= wall_ms() else self._plan.speed
         until_ms = now_ms + round(self._plan.incident_lasts_s * pace * 1000)
         simulator.begin(Incident(story.touchpoint, now_ms, until_ms, INCIDENT_DROP))
-        story.phase = "running"
+        story.phase, story.struck_ms = "running", now_ms
 
     async def _simulate(self, simulator: Simulator, producer: EventProducer, clock: FastClock) -> None:
         while True:
@@ -258,6 +250,12 @@ class Demo:
         if self.story is not None and self._near:
             self.story.observe(self._board.effort_at(self.story.touchpoint))
 
+    def _take_alerts(self, alerts: list[JudgedAlert], new: list[AlertRecord]) -> None:
+        assert self.alerts is not None  # noqa: S101 - only then they are asked for
+        for each in self.alerts.take(alerts, new, live=self.pipeline.elapsed_s is not None):
+            if not self._console.is_terminal:
+                self._console.print(transition_line(each), soft_wrap=True)
+
     def conclude(self) -> None:
         """Prints what the demo has come to, on standard output."""
         out = demo_console()
@@ -268,6 +266,9 @@ class Demo:
         told = self.story.told() if self.story else None
         if told:
             out.print(f"{told} (window {self._window.name})")
+        if self.alerts is not None and pipeline.elapsed_s is not None:
+            where = (self.story.touchpoint, self.story.struck_ms) if self.story else (None, None)
+            out.print("\n".join(self.alerts.told(*where)), markup=False, soft_wrap=True)
         if pipeline.elapsed_s is None:
             out.print("Stopped during start-up.")
             return

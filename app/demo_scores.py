@@ -1,11 +1,16 @@
-"""Brings the current scores from serve to the demo, over the same JSON API that everybody else uses."""
+"""Brings the current scores and alerts from serve to the demo, over the same JSON API that everybody else uses."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import aiohttp
+import msgspec
+
+from agents.records import AlertRecord
+from app.muting import JudgedAlert
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +19,18 @@ POLL_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
 SERVICE_UNAVAILABLE = 503
 PAGE_LIMIT = 10_000
+
+
+class _Alerts(msgspec.Struct):
+    items: list[JudgedAlert]
+
+
+class _Transitions(msgspec.Struct):
+    transitions: list[AlertRecord]
+
+
+_decode_alerts = msgspec.json.Decoder(_Alerts).decode
+_decode_transitions = msgspec.json.Decoder(_Transitions).decode
 
 
 async def poll_scores(
@@ -43,3 +60,41 @@ async def poll_scores(
             except (aiohttp.ClientError, TimeoutError):
                 wait_for("serve to answer")
             await asyncio.sleep(POLL_S)
+
+
+async def poll_alerts(address: str, take: Callable[[list[JudgedAlert], list[AlertRecord]], None]) -> NoReturn:
+    """Asks for all alerts, again and again, until cancelled; no transition between two questions is missed.
+
+    Args:
+        address: where serve listens, with its scheme.
+        take: gets all alerts of each answer, and the transitions since the answer before in the order of their
+            publication.
+    """
+    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+    seen: dict[str, int] = {}
+    async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session:
+        while True:
+            # A serve that does not answer is no error, as above
+            with suppress(aiohttp.ClientError, TimeoutError):
+                query = {"limit": str(PAGE_LIMIT)}
+                async with session.get(f"{address}/api/v1/alerts", params=query) as answer:
+                    alerts = _decode_alerts(await answer.read()).items
+                new: list[AlertRecord] = []
+                for alert in alerts:
+                    new += await _since(session, address, alert, seen.get(alert.fingerprint, 0))
+                seen = {alert.fingerprint: alert.sequence for alert in alerts}
+                take(alerts, sorted(new, key=lambda each: (each.published_at_ms, each.sequence)))
+            await asyncio.sleep(POLL_S)
+
+
+async def _since(
+    session: aiohttp.ClientSession, address: str, alert: AlertRecord, sequence: int
+) -> list[AlertRecord]:
+    """The transitions of an alert after a sequence; the alert itself is the last of them."""
+    if alert.sequence <= sequence:
+        return []
+    if alert.sequence == sequence + 1:
+        return [alert]
+    async with session.get(f"{address}/api/v1/alerts/{alert.fingerprint}") as answer:
+        known = _decode_transitions(await answer.read()).transitions
+    return [each for each in known if sequence < each.sequence <= alert.sequence]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from app.demo_alerts import AlertBoard
     from app.demo_table import ScoreBoard
 
 REFRESHES_PER_S = 4
@@ -34,10 +35,12 @@ class IncidentStory:
     Attributes:
         touchpoint: where the incident strikes.
         phase: ``calm`` before it, ``running``, then ``over``.
+        struck_ms: when it began, event time; None before.
     """
 
     touchpoint: str
     phase: str = "calm"
+    struck_ms: int | None = None
     before: float | None = None
     worst: float | None = None
     now: float | None = None
@@ -122,13 +125,21 @@ class Pipeline:
 
 
 def picture(
-    board: ScoreBoard, window: str, story: IncidentStory | None, pipeline: Pipeline, console: Console
+    board: ScoreBoard,
+    window: str,
+    story: IncidentStory | None,
+    pipeline: Pipeline,
+    console: Console,
+    alerts: AlertBoard | None,
 ) -> RenderableType:
-    """Everything that the demo shows at a moment, cut to a terminal's size."""
-    height = console.height - LINES_AROUND if console.is_terminal else None
+    """Everything that the demo shows at a moment, cut to a terminal's size; ``alerts`` is None without rules."""
+    around = LINES_AROUND + (0 if alerts is None else 1 + alerts.lines())
+    height = console.height - around if console.is_terminal else None
     lines: list[RenderableType] = [pipeline.heading(), ""]
     lines.append(board.table(window, console.width, height))
     lines.append("")
+    if alerts is not None:
+        lines += [alerts.table(), ""]
     if story is not None:
         lines.append(story.banner())
     lines.append(pipeline.line(board.watermark_ms))
