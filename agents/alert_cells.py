@@ -37,14 +37,20 @@ class Cells:
     hours: dict[int, list[int]] = field(default_factory=dict)
     minutes_from: int = -(1 << 62)
     dirty: set[int] = field(default_factory=set)
+    _minutes_of: dict[int, set[int]] = field(default_factory=dict)
 
     def add(self, minute_ms: int, delta: Sequence[int]) -> None:
         """Adds a tally to a minute and its hour."""
         hour_ms = pane_start(minute_ms, HOUR_MS, self.origin_ms)
         if minute_ms >= self.minutes_from:
+            self._minutes_of.setdefault(hour_ms, set()).add(minute_ms)
             _add(self.minutes, minute_ms, delta)
         _add(self.hours, hour_ms, delta)
         self.dirty.add(hour_ms)
+
+    def minutes_of(self, hour_ms: int) -> list[int]:
+        """The minutes of an hour that have cells, rising."""
+        return [at for at in sorted(self._minutes_of.get(hour_ms, ())) if at in self.minutes]
 
     def total(self, start_ms: int, end_ms: int) -> list[int]:
         """Sum over [start_ms, end_ms), both on minutes; on hours where the minutes are gone."""
@@ -62,11 +68,11 @@ class Cells:
 
     def forget(self, minutes_until: int, hours_until: int) -> Iterator[int]:
         """Lets go of minutes and of hours before these edges of hours; yields the hours that are gone."""
-        if minutes_until > self.minutes_from:
-            self.minutes_from = minutes_until
-            for at in [at for at in self.minutes if at < minutes_until]:
-                del self.minutes[at]
-                self.dirty.add(pane_start(at, HOUR_MS, self.origin_ms))
+        self.minutes_from = max(self.minutes_from, minutes_until)
+        for hour_ms in [hour_ms for hour_ms in self._minutes_of if hour_ms < minutes_until]:
+            for at in self._minutes_of.pop(hour_ms):
+                self.minutes.pop(at, None)
+            self.dirty.add(hour_ms)
         for at in [at for at in self.hours if at < hours_until]:
             del self.hours[at]
             self.dirty.discard(at)
@@ -74,9 +80,7 @@ class Cells:
 
     def stored(self, hour_ms: int) -> tuple[Minutes, list[int]]:
         """(minutes, what is known by the hour only) of an hour, as ``restore`` takes it."""
-        minutes = {
-            at: cell for at in range(60) if (cell := self.minutes.get(hour_ms + at * MINUTE_MS)) is not None
-        }
+        minutes = {(at - hour_ms) // MINUTE_MS: self.minutes[at] for at in self.minutes_of(hour_ms)}
         rest = list(self.hours.get(hour_ms, ()))
         for cell in minutes.values():
             rest = [whole - part for whole, part in zip(rest or [0] * len(cell), cell, strict=True)]
@@ -87,6 +91,7 @@ class Cells:
         whole = list(rest) or [0] * self.length
         for at, cell in minutes.items():
             self.minutes[hour_ms + at * MINUTE_MS] = cell
+            self._minutes_of.setdefault(hour_ms, set()).add(hour_ms + at * MINUTE_MS)
             add(whole, cell)
         self.hours[hour_ms] = whole
 

@@ -11,7 +11,7 @@ from agents.alert_cells import Span
 from agents.alert_series import WatchedSeries
 from agents.partials import Mark
 from scoring.alerts.comparison import Comparison
-from scoring.alerts.conditions import Verdict, budget, change, threshold
+from scoring.alerts.conditions import Verdict, bounds, budget, change, threshold
 from scoring.alerts.rules import (
     MINUTE_MS,
     BudgetRule,
@@ -26,8 +26,6 @@ from scoring.alerts.rules import (
 )
 from scoring.catalog import Catalog
 from scoring.panes import HOUR_MS
-
-_SILENCE_STEP_MS = 5 * MINUTE_MS
 
 
 class Judge(Protocol):
@@ -82,9 +80,20 @@ class ThresholdJudge(_Quiet):
         vector = self.series.sum(span, now_ms)
         return threshold(self.rule, self.series.question, vector, interactions, self.confidence)
 
-    def evidence(self, now_ms: int) -> dict[str, Any]:  # noqa: ARG002 - the port
-        """The levels."""
-        return {"score": self.rule.score.value, "enter": self.rule.enter, "exit": self.rule.exit}
+    def evidence(self, now_ms: int) -> dict[str, Any]:
+        """The bounds and the levels."""
+        (span,) = self.spans
+        beside = self.series.beside
+        interactions = None if beside is None else beside.sum(span, now_ms)
+        low, high = bounds(
+            self.rule.score,
+            self.series.question,
+            self.series.sum(span, now_ms),
+            interactions,
+            self.confidence,
+        )
+        levels = {"score": self.rule.score.value, "enter": self.rule.enter, "exit": self.rule.exit}
+        return {"low": low, "high": high, **levels}
 
 
 @dataclass(slots=True)
@@ -185,6 +194,7 @@ class SilentJudge:
     needed: float
     spans: tuple[Span, ...] = ()
     _expected: float | None = None
+    _armed_ms: int = 0
 
     @staticmethod
     def of(rule: SilentRule, series: WatchedSeries, catalog: Catalog) -> SilentJudge:
@@ -202,11 +212,22 @@ class SilentJudge:
         return Verdict(entered, left=False)
 
     def next_ms(self, now_ms: int) -> int | None:
-        """Every five minutes while there may be a silence; none is looked for behind the baseline."""
+        """When as many can be expected at the earliest, so that the minute in which it fires is always the same one.
+
+        None where an earlier time was said, at which this is asked again; and where there is nothing to expect.
+        """
         newest_ms = self.series.newest_ms
         if newest_ms is None or now_ms - newest_ms > self.rule.baseline_ms:
             return None
-        return max(newest_ms + self.rule.after_ms, now_ms - now_ms % _SILENCE_STEP_MS + _SILENCE_STEP_MS)
+        due_ms = newest_ms + self.rule.after_ms
+        if due_ms <= now_ms:
+            if self._expected is None or self._expected >= self.needed or not self.series.busiest:
+                return None
+            due_ms = now_ms + int((self.needed - self._expected) / self.series.busiest * HOUR_MS)
+        if now_ms < self._armed_ms <= due_ms:
+            return None
+        self._armed_ms = due_ms
+        return due_ms
 
     def evidence(self, now_ms: int) -> dict[str, Any]:  # noqa: ARG002 - the port
         """What was expected."""
@@ -220,6 +241,7 @@ class StaleJudge:
     rule: StaleRule
     series: WatchedSeries
     spans: tuple[Span, ...] = ()
+    _armed_ms: int = 0
 
     def verdict(self, now_ms: int) -> Verdict:
         """Whether the newest answer is too old."""
@@ -228,10 +250,12 @@ class StaleJudge:
         return Verdict(entered, left=not entered)
 
     def next_ms(self, now_ms: int) -> int | None:
-        """When it will be."""
+        """When it will be; None where an earlier time was said, at which this is asked again."""
         newest_ms = self.series.newest_ms
-        due_ms = None if newest_ms is None else newest_ms + self.rule.after_ms
-        return due_ms if due_ms is not None and due_ms > now_ms else None
+        if newest_ms is None or now_ms < self._armed_ms or newest_ms + self.rule.after_ms <= now_ms:
+            return None
+        self._armed_ms = newest_ms + self.rule.after_ms
+        return self._armed_ms
 
     def evidence(self, now_ms: int) -> dict[str, Any]:  # noqa: ARG002 - the port
         """The newest answer."""

@@ -124,30 +124,25 @@ class RisingJudge:
         hour_ms = pane_start(from_ms, HOUR_MS, self.series.cells.origin_ms)
         baseline = self._baseline(hour_ms)
         if baseline is None:
-            self._pass(from_ms, until_ms)
+            self._pass(hour_ms, from_ms, until_ms)
             return
-        minutes, level, detector = self.series.cells.minutes, self.level, self.detector
-        bucket, quiet = self.hour_of_week(hour_ms), 0
-        for minute_ms in range(from_ms, until_ms, MINUTE_MS):
-            cell = minutes.get(minute_ms)
-            if cell is None:
-                quiet += 1
+        cells, level, detector = self.series.cells, self.level, self.detector
+        bucket, next_ms = self.hour_of_week(hour_ms), from_ms
+        for minute_ms in cells.minutes_of(hour_ms):
+            if not from_ms <= minute_ms < until_ms:
                 continue
-            if quiet:
-                detector.quiet(quiet)
-                quiet = 0
-            n, effort = self._effort(cell)
+            detector.quiet((minute_ms - next_ms) // MINUTE_MS)
+            n, effort = self._effort(cells.minutes[minute_ms])
             detector.step(baseline, bucket, minute_ms, n, effort, level)
+            next_ms = minute_ms + MINUTE_MS
             if n > 0:
-                self._newest_ms = minute_ms + MINUTE_MS
-        if quiet:
-            detector.quiet(quiet)
+                self._newest_ms = next_ms
+        detector.quiet((until_ms - next_ms) // MINUTE_MS)
 
-    def _pass(self, from_ms: int, until_ms: int) -> None:
+    def _pass(self, hour_ms: int, from_ms: int, until_ms: int) -> None:
         """Without a baseline only the newest answer is noted."""
-        for minute_ms in range(from_ms, until_ms, MINUTE_MS):
-            cell = self.series.cells.minutes.get(minute_ms)
-            if cell is not None and self.series.n(cell) > 0:
+        for minute_ms in self.series.cells.minutes_of(hour_ms):
+            if from_ms <= minute_ms < until_ms and self.series.n(self.series.cells.minutes[minute_ms]) > 0:
                 self._newest_ms = minute_ms + MINUTE_MS
 
     def late(self, minute_ms: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agents.alert_cells import Cells, Sliding, Span
@@ -25,6 +25,7 @@ class WatchedSeries:
         question: whose answers these are; None for interactions.
         segment: names and values, sorted by name.
         newest_ms: end of the newest minute, up to the last step, that has answers; None without.
+        busiest: no hour that is kept has more answers.
         beside: the interactions of the same touchpoint and segment, where a rule looks at both.
     """
 
@@ -34,6 +35,7 @@ class WatchedSeries:
     segment: dict[str, str]
     cells: Cells
     newest_ms: int | None = None
+    busiest: int = 0
     beside: WatchedSeries | None = None
     _sums: dict[Span, Sliding] = field(default_factory=dict)
 
@@ -44,6 +46,9 @@ class WatchedSeries:
     def add(self, minute_ms: int, delta: Sequence[int], stepped_ms: int | None) -> None:
         """Takes a tally; into sums that have passed its minute too."""
         self.cells.add(minute_ms, delta)
+        hour = self.cells.hours.get(pane_start(minute_ms, HOUR_MS, self.cells.origin_ms))
+        if hour is not None:
+            self.busiest = max(self.busiest, self.n(hour))
         if stepped_ms is not None and minute_ms < stepped_ms:
             for sliding in self._sums.values():
                 sliding.late(minute_ms, delta)
@@ -65,6 +70,7 @@ class WatchedSeries:
 
     def find_newest(self, now_ms: int) -> None:
         """Looks the newest minute up, after a restart or a withdrawal."""
+        self.busiest = max(map(self.n, self.cells.hours.values()), default=0)
         minutes = (
             at + MINUTE_MS
             for at, cell in self.cells.minutes.items()
@@ -107,10 +113,3 @@ class WatchedSeries:
         """Whole days before an instant, of the baseline, over which there is history."""
         first_ms = min(self.cells.hours, default=since_ms)
         return min(baseline_ms, since_ms - first_ms) // DAY_MS
-
-    def wakes(self, minutes: Iterable[int], spans: Iterable[Span]) -> Iterator[int]:
-        """When these minutes change any of these sums, or pass for the first time."""
-        for minute_ms in minutes:
-            yield minute_ms + MINUTE_MS
-            for span in spans:
-                yield from span.wakes(minute_ms, self.cells.origin_ms)

@@ -48,6 +48,8 @@ from scoring.tallies import INTERACTION_FIELDS, length
 STEPS_MAX = 20_000
 """Series looked at in one checkpoint; what is left waits for the next one, which comes at once."""
 
+_FORGET_EVERY_MS = 6 * HOUR_MS
+
 _ALL = -1
 """Every rule of a series, as a set of bits."""
 
@@ -325,8 +327,8 @@ class Alerting:
                 self._wake(key, max(due_ms, now_ms + MINUTE_MS), 1 << at)
 
     def _forget(self, now_ms: int) -> None:
-        """Once an hour: what no rule can reach any more."""
-        hour_ms = pane_start(now_ms, HOUR_MS, self._origin_ms)
+        """Now and then: what no rule can reach any more."""
+        hour_ms = pane_start(now_ms, _FORGET_EVERY_MS, self._origin_ms)
         if hour_ms == self._hour_ms:
             return
         self._hour_ms = hour_ms

@@ -11,6 +11,7 @@ from agents.panes import Layout
 from agents.ports import Out
 from scoring.catalog import Catalog
 from scoring.errors import EffortStreamError
+from scoring.panes import MINUTE_MS
 
 _KEY = b"c"
 _FORMAT = 1
@@ -80,6 +81,8 @@ class Fingerprint:
         self._now["questions"] = stored["questions"] | self._now["questions"]
         for key in ("segments", "widths", "origin_ms", "calendar", "timezone", "horizon_ms"):
             if stored[key] != self._now[key]:
+                if key == "widths" and set(stored[key]) ^ set(self._now[key]) == {MINUTE_MS}:
+                    raise self._minutes_mismatch()
                 raise self._mismatch(key, stored[key], self._now[key])
 
     @staticmethod
@@ -122,6 +125,14 @@ class Fingerprint:
         return StateMismatchError(
             f"stored state of format {found!r}: this version reads format {_FORMAT}. "
             "Run the version that wrote it, or start with a new topic prefix and group."
+        )
+
+    @staticmethod
+    def _minutes_mismatch() -> StateMismatchError:
+        return StateMismatchError(
+            "[[alerts]]: rules need tallies by the minute, and the stored state was made with rules and this "
+            "configuration has none, or the other way round. Put them back as they were (or a live window of up to 1h in "
+            "windows.live), or start with a new topic prefix and group, and replay the input into it."
         )
 
     @staticmethod

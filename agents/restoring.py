@@ -11,10 +11,11 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.batches import fetch_batches
 from agents.ports import Stage
 from scoring.errors import EffortStreamError
 
-_POLL_MS = 200
+_POLL_S = 0.2
 _STALL_S = 60.0
 _SAY_EVERY_S = 5.0
 
@@ -101,12 +102,12 @@ async def _read(
     progress.total = sum(ends[tp] - starts[tp] for tp in stages)
     last = time.monotonic()
     while waiting:
-        fetched = await consumer.getmany(*waiting, timeout_ms=_POLL_MS)
-        for tp, records in fetched.items():
-            stage = stages[tp]
-            for record in records:
-                stage.restore(record.key, record.value)
-            progress.records += len(records)
+        fetched = await fetch_batches(consumer, waiting, _POLL_S)
+        for tp, batch in fetched.items():
+            restore_one = stages[tp].restore
+            for record in batch.records:
+                restore_one(record.key, record.value)
+            progress.records += len(batch.records)
         progress.say(time.monotonic())
         done = {tp for tp in waiting if await consumer.position(tp) >= ends[tp]}
         if fetched or done:

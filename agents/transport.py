@@ -4,8 +4,8 @@ Faust spends about 35 microseconds on each message before an agent sees it, and 
 record. Here the records of one fetch travel as one message, as the batch parser made them. Offsets are never
 committed through Faust: the checkpoint's transaction does that.
 
-There is no public way to a batch of aiokafka, so this module, and only this one, reaches into its fetcher; both
-versions are pinned, and the integration tests cover what is relied on.
+There is no public way to a batch of aiokafka, so this module and agents/batches.py, and only these, reach into its
+consumer; both versions are pinned, and the integration tests cover what is relied on.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import aiokafka
 import aiokafka.errors
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.serializers.codecs import Codec
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import WorkerThread
 
+from agents.batches import Gaps, drain_all, log_end
 from agents.ports import Batch
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _POLL_S = 0.2
 _HEARD_MS = 5_000
 _UNREADY_S = 0.02
 _THREAD_STOP_S = 2.0
-_GAP_S = 5.0
 
 LIBRARY_LOG = logging.getLogger("faust")
 """For our subclasses of Faust's services: its own lines ("Starting...") are not ours to show at INFO."""
@@ -69,38 +68,6 @@ class _MortalThread(WorkerThread):  # type: ignore[misc]  # mode is untyped
     def stop(self) -> None:
         """Waits for the thread's end, but not for ever: this blocks the event loop."""
         self.is_stopped.wait(_THREAD_STOP_S)
-
-
-class Gaps:
-    """Missing offsets inside fetches of a broker without transactions, which are waited for.
-
-    Apache Kafka shows a batch only when all before it can be read. The embedded broker stores two batches that come at
-    the same moment in any order, so a fetch in between shows the later one alone: who read on would lose the earlier.
-
-    Args:
-        patience_s: how long a gap is waited for; then it is taken as final (compaction leaves such gaps).
-    """
-
-    def __init__(self, patience_s: float = _GAP_S) -> None:
-        self._patience_s = patience_s
-        self._seen: dict[aiokafka.TopicPartition, tuple[int, float]] = {}
-
-    def hold_back(self, tp: aiokafka.TopicPartition, offset: int, now_s: float) -> bool:
-        """Whether to wait for the record at ``offset`` of a partition, which a fetch at ``now_s`` left out."""
-        missing, since_s = self._seen.get(tp, (-1, now_s))
-        if missing != offset:
-            since_s = now_s
-        self._seen[tp] = offset, since_s
-        if now_s - since_s <= self._patience_s:
-            return True
-        LIBRARY_LOG.warning(
-            "%s[%d]: offset %d was not there for %.0f s, and is taken as removed",
-            tp.topic,
-            tp.partition,
-            offset,
-            self._patience_s,
-        )
-        return False
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
@@ -160,7 +127,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
                     raise aiokafka.errors.ConsumerStoppedError
                 if fetcher._subscriptions.reassignment_in_progress:
                     return {}
-                drained = _drain_all(fetcher, active_partitions, self._gaps)
+                drained = drain_all(fetcher, active_partitions, self._gaps)
                 left_s = deadline - time.monotonic()
                 if drained or left_s <= 0:
                     return drained
@@ -186,7 +153,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         state = subscription.assignment.state_value(tp)
         if state.timestamp is None or time.time() * 1000 - state.timestamp > _HEARD_MS:
             return None
-        return _log_end(state)
+        return log_end(state)
 
 
 def _check_group(consumer: Any) -> None:
@@ -198,83 +165,6 @@ def _check_group(consumer: Any) -> None:
     consumer._coordinator.check_errors()
     if 0 in consumer._coordinator._metadata_snapshot.values():
         consumer._client.force_metadata_update()  # another count of partitions makes the leader share out again
-
-
-def _drain_all(fetcher: Any, wanted: Any, gaps: Gaps | None) -> dict[Any, Batch]:
-    drained: dict[Any, Batch] = {}
-    records = fetcher._records
-    for tp in list(records):
-        if tp not in wanted:
-            if not fetcher._subscriptions.is_assigned(tp):
-                del records[tp]
-            continue
-        fetched = records[tp]
-        if type(fetched) is FetchResult:
-            batch = _drain(fetched, gaps)
-            del records[tp]
-            fetcher._notify(fetcher._wait_consume_future)
-            if batch is not None:
-                drained[tp] = batch
-        elif drained:
-            return drained  # the error comes up at the next call
-        else:
-            del records[tp]
-            fetcher._notify(fetcher._wait_consume_future)
-            fetched.check_raise()
-    return drained
-
-
-def _drain(fetched: FetchResult, gaps: Gaps | None) -> Batch | None:
-    """All records of a fetch: checksums checked, markers and aborted transactions left out, no object for each.
-
-    With ``gaps``, only those before the first offset that is missing and to be waited for.
-    """
-    tp = fetched._topic_partition
-    if not fetched.check_assignment(tp) or not fetched.has_more():
-        return None
-    part = fetched._partition_records
-    start = position = part.next_fetch_offset
-    out: list[Any] = []
-    committed_only = part._isolation_level == READ_COMMITTED
-    while part._records.has_next():
-        batch = part._records.next_batch()
-        if not batch.validate_crc():
-            raise aiokafka.errors.CorruptRecordException(
-                f"a batch of {tp} at or after offset {position} is damaged"
-            )
-        if (
-            gaps is not None
-            and batch.base_offset > position
-            and gaps.hold_back(tp, position, time.monotonic())
-        ):
-            break  # fetched again from here
-        if committed_only and batch.producer_id is not None and _is_aborted(part, batch):
-            position = batch.next_offset
-            continue
-        if not batch.is_control_batch:
-            if batch.base_offset >= position:
-                out.extend(batch)
-            else:
-                out.extend([record for record in batch if record.offset >= position])
-        position = batch.next_offset
-    part.next_fetch_offset = position
-    fetched._update_position()
-    fetched._partition_records = None
-    state = fetched._assignment.state_value(tp)
-    return Batch(out, start, position, _log_end(state) or position)
-
-
-def _log_end(state: Any) -> int | None:
-    """Last stable offset of a partition's state, or its high watermark where the broker knows none."""
-    end: int | None = state.lso if state.lso is not None and state.lso >= 0 else state.highwater
-    return end
-
-
-def _is_aborted(part: Any, batch: Any) -> bool:
-    part._consume_aborted_up_to(batch.base_offset)
-    if batch.is_control_batch and part._contains_abort_marker(batch):
-        part._aborted_producers.discard(batch.producer_id)
-    return batch.is_transactional and batch.producer_id in part._aborted_producers
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from operator import mul
 from typing import TYPE_CHECKING
 
 from scoring.alerts.comparison import Comparison, compare
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from scoring.questions import Question
 
 _UNRESOLVED = INTERACTION_FIELDS.index("unresolved")
+_SHARES = (ScoreName.LOW_EFFORT_SHARE, ScoreName.RESPONSE_RATE, ScoreName.UNRESOLVED_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,6 @@ def rising_is_worse(name: ScoreName, question: Question | None) -> bool:
     return name in {ScoreName.EFFORT_INDEX, ScoreName.UNRESOLVED_SHARE}
 
 
-@dataclass(frozen=True, slots=True)
-class _Figure:
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
 def threshold(
     rule: ThresholdRule,
     question: Question | None,
@@ -77,52 +72,70 @@ def threshold(
         vector: answers, ``tallies.length(question)`` integers; or interactions, as INTERACTION_FIELDS.
         interactions: those beside the answers, for a response rate.
         confidence: level of the bounds, in (0, 1).
+
+    Returns:
+        The verdict; with bounds only where the rule needs them, see ``figure`` for all of them.
     """
-    figure = _figure(rule.score, question, vector, interactions, confidence)
-    if figure.value is None:
-        return Verdict(entered=False, left=True if figure.n == 0 else None, n=figure.n)
+    value, n = _value(rule.score, question, vector, interactions)
+    if value is None:
+        return Verdict(entered=False, left=True if n == 0 else None, n=n)
     sign = 1 if rising_is_worse(rule.score, question) else -1
-    crossed = sign * (figure.value - rule.enter) > 0
-    if rule.confident:
-        bound = figure.low if sign > 0 else figure.high
-        crossed = crossed and bound is not None and sign * (bound - rule.enter) > 0
-    entered = crossed and figure.n >= rule.min_n
-    left = not sign * (figure.value - rule.exit) > 0
-    return Verdict(entered, left, figure.value, figure.low, figure.high, figure.n)
+    left = not sign * (value - rule.exit) > 0
+    if n < rule.min_n or not sign * (value - rule.enter) > 0:
+        return Verdict(entered=False, left=left, value=value, n=n)
+    if not rule.confident:
+        return Verdict(entered=True, left=left, value=value, n=n)
+    low, high = bounds(rule.score, question, vector, interactions, confidence)
+    bound = low if sign > 0 else high
+    entered = bound is not None and sign * (bound - rule.enter) > 0
+    return Verdict(entered, left, value, low, high, n)
 
 
-def _figure(
+def _value(
+    name: ScoreName, question: Question | None, vector: Sequence[int], interactions: Sequence[int] | None
+) -> tuple[float | None, int]:
+    """(figure, or None where there is none; answers or interactions that it stands on)."""
+    part, whole, n = _ratio(name, question, vector, interactions)
+    if not whole or (question is not None and n < question.min_n and name is not ScoreName.RESPONSE_RATE):
+        return None, n
+    return part / whole, n
+
+
+def _ratio(
+    name: ScoreName, question: Question | None, vector: Sequence[int], interactions: Sequence[int] | None
+) -> tuple[int, int, int]:
+    """(numerator, denominator, n) of a figure, all whole numbers, so that it is one exact division."""
+    if name is ScoreName.UNRESOLVED_SHARE or question is None:
+        return vector[_UNRESOLVED], vector[0], vector[0]
+    if name is ScoreName.RESPONSE_RATE:
+        beside = interactions[0] if interactions else 0
+        return vector[-1], beside, beside
+    n = sum(vector) - vector[-1]
+    if name is ScoreName.LOW_EFFORT_SHARE:
+        return sum(map(mul, question.low_effort_weights, vector)), n, n
+    if name is ScoreName.VALUE and question.is_ces_mean:
+        return sum(map(mul, question.scale.ratings, vector)), n, n
+    return sum(map(mul, question.weights, vector)), question.divisor * n, n
+
+
+def bounds(
     name: ScoreName,
     question: Question | None,
     vector: Sequence[int],
     interactions: Sequence[int] | None,
     confidence: float,
-) -> _Figure:
-    if name is ScoreName.UNRESOLVED_SHARE or question is None:
-        return _share(vector[_UNRESOLVED], vector[0], confidence)
-    beside = interactions[0] if interactions else 0
-    if name is ScoreName.RESPONSE_RATE:
-        return _share(vector[-1], beside, confidence)
-    made = score(question, vector, beside, confidence)
-    if name is ScoreName.LOW_EFFORT_SHARE:
-        if made.low_effort_share is None:
-            return _Figure(None, None, None, made.n)
-        counted = sum(count for count, low in zip(vector, question.low_effort_weights, strict=False) if low)
-        return _share(counted, made.n, confidence)
-    if name is ScoreName.EFFORT_INDEX:
-        low, high = made.low, made.high
-        if low is not None and high is not None:
-            low, high = effort_bounds(question, low, high)
-        return _Figure(made.effort_index, low, high, made.n)
-    return _Figure(made.value, made.low, made.high, made.n)
-
-
-def _share(part: int, whole: int, confidence: float) -> _Figure:
-    """A share with Wilson's bounds; a rate above 1 (more answers than interactions) has none."""
+) -> tuple[float | None, float | None]:
+    """Confidence bounds of a figure, lower first; None where there are none. Arguments as ``threshold``."""
+    part, whole, _ = _ratio(name, question, vector, interactions)
     if not whole:
-        return _Figure(None, None, None, 0)
-    low, high = wilson(part, whole, confidence) if part <= whole else (None, None)
-    return _Figure(part / whole, low, high, whole)
+        return None, None
+    if question is None or name in _SHARES:
+        # A rate above 1 (more answers than interactions) has none
+        return wilson(part, whole, confidence) if part <= whole else (None, None)
+    made = score(question, vector, confidence=confidence)
+    if name is ScoreName.EFFORT_INDEX and made.low is not None and made.high is not None:
+        return effort_bounds(question, made.low, made.high)
+    return made.low, made.high
 
 
 def change(
@@ -160,9 +173,18 @@ def budget(
     rule: BudgetRule, question: Question, long: Sequence[int], short: Sequence[int], confidence: float
 ) -> Verdict:
     """A budget rule: both windows hold more high-effort answers than ``burn`` times the budget."""
-    allowed = Fraction(str(rule.burn)) * (1 - Fraction(str(rule.objective)))  # str: as written, so 0.8 is 4/5
+    part, whole = _allowed(rule.burn, rule.objective)
     hard, n = high_effort(question, long)
     hard_now, n_now = high_effort(question, short)
-    burning = bool(n and n_now) and hard > allowed * n and hard_now > allowed * n_now
-    figure = _share(hard, n, confidence)
-    return Verdict(burning and n >= rule.min_n, not burning, figure.value, figure.low, figure.high, n)
+    burning = whole * hard > part * n and whole * hard_now > part * n_now
+    if not burning:
+        return Verdict(entered=False, left=True, value=hard / n if n else None, n=n)
+    low, high = wilson(hard, n, confidence)
+    return Verdict(n >= rule.min_n, left=False, value=hard / n, low=low, high=high, n=n)
+
+
+@lru_cache(maxsize=256)
+def _allowed(burn: float, objective: float) -> tuple[int, int]:
+    """The share of high-effort answers that burns the budget, as a fraction of what the configuration says."""
+    exact = Fraction(str(burn)) * (1 - Fraction(str(objective)))  # str: 0.8 means 4/5
+    return exact.numerator, exact.denominator

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agents.fingerprint import StateMismatchError
+from agents.fingerprint import Fingerprint, StateMismatchError
 from agents.source import Intake
+from scoring.alerts.rules import Severity, StaleRule
 from scoring.catalog import Catalog, Segment, Timing, Touchpoint
 from scoring.questions import Scale, question
 from scoring.windows import calendar_window, live_window
@@ -153,3 +154,18 @@ def test_the_fingerprint_is_stored_once() -> None:
     second = changelog_of(stage.checkpoint(NOW_MS))
     assert [key for key, _ in first].count(b"c") == 1
     assert b"c" not in [key for key, _ in second]
+
+
+def test_the_first_rule_is_refused_where_the_state_has_no_minutes_and_the_message_says_why():
+    """With a live window of up to an hour, as by default, rules come and go as they like."""
+    rule = StaleRule("stale", Severity.WARNING)
+    for live, refused in ((("5m", "7d"), True), (("5m", "1h"), False)):
+        windows = tuple(map(live_window, live))
+        before, after = (Fingerprint(catalog(live=windows, alerts=rules)) for rules in ((), (rule,)))
+        (record,) = before.fresh()
+        after.restore(record.value or b"")
+        if refused:
+            with pytest.raises(StateMismatchError, match=r"tallies by the minute.*windows\.live"):
+                after.check()
+        else:
+            after.check()
