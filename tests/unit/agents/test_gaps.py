@@ -9,8 +9,8 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionReco
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from agents import transport
-from agents.transport import Gaps, _drain
+from agents import batches
+from agents.batches import Gaps, drain
 
 TP = TopicPartition("partials", 3)
 
@@ -44,28 +44,28 @@ def test_a_later_batch_that_shows_before_an_earlier_one_is_not_taken_until_that_
     """The earlier one would be lost otherwise: its offset lies behind the position by then."""
     gaps = Gaps()
     early, late, first = stored(8, b"early", b"early too"), stored(10, b"late"), stored(7, b"first")
-    held = _drain(fetch(7, first, late), gaps)
+    held = drain(fetch(7, first, late), gaps)
     assert (values(held), held.end) == ([b"first"], 8)
-    nothing = _drain(fetch(8, late), gaps)
+    nothing = drain(fetch(8, late), gaps)
     assert (nothing.start, nothing.end) == (8, 8)
-    whole = _drain(fetch(8, early, late), gaps)
+    whole = drain(fetch(8, early, late), gaps)
     assert (values(whole), whole.end) == ([b"early", b"early too", b"late"], 11)
 
 
 def test_a_gap_is_taken_as_final_where_the_broker_has_transactions():
     """Apache Kafka shows a batch only when all before it are there; markers and compaction leave gaps for good."""
-    assert values(_drain(fetch(8, stored(10, b"late")), None)) == [b"late"]
+    assert values(drain(fetch(8, stored(10, b"late")), None)) == [b"late"]
 
 
 def test_a_gap_that_stays_is_passed_after_the_time_that_it_is_waited_for(monkeypatch, caplog):
     """A compacted input must not stop the worker; the log says which offset is missing."""
     gaps, now_s = Gaps(patience_s=5.0), [100.0]
-    monkeypatch.setattr(transport.time, "monotonic", lambda: now_s[0])
-    assert not _drain(fetch(8, stored(10, b"late")), gaps).records
+    monkeypatch.setattr(batches.time, "monotonic", lambda: now_s[0])
+    assert not drain(fetch(8, stored(10, b"late")), gaps).records
     now_s[0] += 4.9
-    assert not _drain(fetch(8, stored(10, b"late")), gaps).records
+    assert not drain(fetch(8, stored(10, b"late")), gaps).records
     now_s[0] += 0.2
-    assert values(_drain(fetch(8, stored(10, b"late")), gaps)) == [b"late"]
+    assert values(drain(fetch(8, stored(10, b"late")), gaps)) == [b"late"]
     assert "offset 8 was not there" in caplog.text
 
 
