@@ -131,8 +131,8 @@ class Fingerprint:
     def _minutes_mismatch() -> StateMismatchError:
         return StateMismatchError(
             "[[alerts]]: rules need tallies by the minute, and the stored state was made with rules and this "
-            "configuration has none, or the other way round. Put them back as they were (or a live window of up to 1h in "
-            "windows.live), or start with a new topic prefix and group, and replay the input into it."
+            "configuration has none, or the other way round. Put them back as they were (or a live window of up to 1h "
+            "in windows.live), or start with a new topic prefix and group, and replay the input into it."
         )
 
     @staticmethod
