@@ -7,7 +7,7 @@ UV ?= uv
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench bench-alerts chaos lock clean
+.PHONY: help install run test lint format bench bench-alerts recovery chaos fuzz soak lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ bench-alerts: $(INSTALLED) ## Measure false alarms and delays of alerts on simul
 chaos: $(INSTALLED) ## Faults against real workers and brokers: SEED=1 MINUTES=3 BROKERS=1 (or 3) RATE=5000
 	$(VENV)/bin/python -m tests.chaos.run --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) \
 	  --brokers $(or $(BROKERS),1) --rate $(or $(RATE),5000)
+
+fuzz: $(INSTALLED) ## Damaged input for the decoder: INPUTS=1000000 SEED=1
+	$(VENV)/bin/python -m tests.fuzz.check --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)
+
+soak: $(INSTALLED) ## Memory and lag of one worker under a steady load: MINUTES=30 RATE=20000 HORIZON=2m
+	$(VENV)/bin/python -m bench.soak --minutes $(or $(MINUTES),30) --rate $(or $(RATE),20000) --horizon $(or $(HORIZON),2m)
+
+recovery: $(INSTALLED) ## Time a worker's start on a million panes and five million responses
+	$(VENV)/bin/python -m bench.recovery
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv (https://docs.astral.sh/uv/), or UV=/path/to/uv' >&2; exit 1; }
