@@ -17,18 +17,21 @@ ACKNOWLEDGE: Final = "acknowledge"
 SILENCE: Final = "silence"
 DEPLOYMENT: Final = "deployment"
 
-Maintained = Callable[[str, str, int], bool]
-"""Whether a maintenance window covers a rule at a touchpoint at a time in milliseconds."""
+Maintained = Callable[[str, str, int], str | None]
+"""The id of a maintenance window that covers a rule at a touchpoint at a time in milliseconds, or None."""
 
 
-def never(_rule: str, _touchpoint: str, _time_ms: int) -> bool:
+def never(_rule: str, _touchpoint: str, _time_ms: int) -> None:
     """No maintenance at all."""
-    return False
 
 
 def maintenance(windows: Sequence[Maintenance]) -> Maintained:
-    """The maintenance windows of a configuration as one."""
-    return lambda rule, touchpoint, time_ms: any(each.covers(rule, touchpoint, time_ms) for each in windows)
+    """The maintenance windows of a configuration as one; the first one that covers is named."""
+
+    def maintained(rule: str, touchpoint: str, time_ms: int) -> str | None:
+        return next((each.id for each in windows if each.covers(rule, touchpoint, time_ms)), None)
+
+    return maintained
 
 
 class Mute(msgspec.Struct, frozen=True):
@@ -36,13 +39,13 @@ class Mute(msgspec.Struct, frozen=True):
 
     Attributes:
         by: silence, maintenance or acknowledgement.
-        id: of the operation; None for maintenance, which the configuration declares.
-        author, reason: who did it and why; None for maintenance.
+        id: of the operation, or of the maintenance window.
+        author, reason: who did it and why; None for maintenance, which the configuration declares.
         ends_at_ms: when it ends, if that is known.
     """
 
     by: str
-    id: str | None = None
+    id: str
     author: str | None = None
     reason: str | None = None
     ends_at_ms: int | None = None
@@ -101,8 +104,9 @@ class Muting:
             if not LEVELS[State(alert.state)]:
                 return []
             found = [_mute("silence", each) for each in standing if silences(each, alert)]
-            if self._maintained(alert.rule, alert.touchpoint, now_ms):
-                found.append(Mute("maintenance"))
+            window = self._maintained(alert.rule, alert.touchpoint, now_ms)
+            if window is not None:
+                found.append(Mute("maintenance", window))
             acknowledged = self._operations.get(acknowledgement_id(alert))
             if alert.state == State.FIRING and acknowledged is not None:
                 found.append(_mute("acknowledgement", acknowledged))

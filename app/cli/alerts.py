@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,11 +27,13 @@ from app.cli.operator_options import (
     print_json,
     print_operation,
 )
-from app.muting import SILENCE, Muting, maintenance
+from app.config import Config
+from app.muting import SILENCE, JudgedAlert, Muting, maintenance
 from app.operations import acknowledge as acknowledgement
 from app.operations import silence as silence_of
 from app.operations import withdraw
 from app.readmodel import ReadModel
+from app.settings import Settings
 from scoring.alerts.states import State
 from scoring.errors import EffortStreamError
 from scoring.panes import parse_duration_ms
@@ -69,7 +73,7 @@ def list_alerts(
         and touchpoint in (None, alert.touchpoint)
     ]
     wanted.sort(key=lambda each: (-LEVELS[State(each.state)], each.rule, each.touchpoint, each.fingerprint))
-    judged = Muting(model.operations, lambda: present_ms(settings), maintenance(loaded.maintenance)).judged()
+    judged = _judged(model, loaded, settings)
     shown = [judged(alert) for alert in wanted]
     if form is Format.JSON:
         for each in shown:
@@ -91,8 +95,7 @@ def show(
     loaded, settings = prepare(config, broker)
     model = asyncio.run(known_alerts(settings))
     found = _find(model, fingerprint)
-    now = lambda: present_ms(settings)  # noqa: E731 - a clock
-    judged = Muting(model.operations, now, maintenance(loaded.maintenance)).judged()(found)
+    judged = _judged(model, loaded, settings)(found)
     transitions = model.alerts.transitions(found.fingerprint)
     if form is Format.JSON:
         print_json("alert", judged)
@@ -203,6 +206,12 @@ def unsilence(
 
     record = asyncio.run(run())
     print_operation(f"Silence {record.id} has ended.", record, form)
+
+
+def _judged(model: ReadModel, config: Config, settings: Settings) -> Callable[[AlertRecord], JudgedAlert]:
+    """Tells who has muted an alert at present."""
+    maintained = maintenance(config.maintenance)
+    return Muting(model.operations, partial(present_ms, settings), maintained).judged()
 
 
 def _find(model: ReadModel, fingerprint: str) -> AlertRecord:

@@ -1,4 +1,4 @@
-"""Alerts and operations over an embedded broker: from the topics to the API, the metrics and the command line."""
+"""Alerts and operations over real brokers: from the topics to the API, the metrics and the command line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,24 @@ from tests.alert_records import alert_record
 from tests.score_records import NOW_MS
 from tests.serving import DEADLINE_S, PARTITIONS, create, is_ready, serving, settings_at, topics_of, until
 
-pytestmark = pytest.mark.embedded
-
 WHO = {"author": "ada", "reason": "on it"}
 LABELS = (
     '{journey_stage="purchase",question="checkout-effort",rule="checkout-effort-high",'
     'severity="critical",touchpoint="checkout"}'
 )
 CONFIGURATION = '[questions.checkout-effort]\nmetric = "ces"\nscale = { low = 1, high = 7, best = 7 }\n'
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("embedded", marks=pytest.mark.embedded),
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ]
+)
+def broker(request: pytest.FixtureRequest) -> str:
+    """The address of each broker in turn."""
+    address: str = request.getfixturevalue(request.param)
+    return address
 
 
 async def publish(settings: Settings, *alerts: AlertRecord, removed: bool = False) -> None:
@@ -69,9 +79,9 @@ async def read(settings: Settings, spec: TopicSpec, count: int) -> list[tuple[in
 
 
 @pytest.mark.asyncio
-async def test_an_alert_is_exported_acknowledged_muted_and_gone_with_its_tombstone(embedded):
+async def test_an_alert_is_exported_acknowledged_muted_and_gone_with_its_tombstone(broker):
     """From the topic to the metric; from the API to the topic and back as muted; the state stays the engine's."""
-    settings = settings_at(embedded)
+    settings = settings_at(broker)
     await create(settings, *READ_TOPICS)
     firing = alert_record()
     await publish(settings, alert_record("pending", 1), firing)
@@ -106,9 +116,9 @@ async def test_an_alert_is_exported_acknowledged_muted_and_gone_with_its_tombsto
 
 
 @pytest.mark.asyncio
-async def test_a_deployment_goes_to_every_partition_of_the_partials_and_then_to_the_operations(embedded):
+async def test_a_deployment_goes_to_every_partition_of_the_partials_and_then_to_the_operations(broker):
     """So that each scores agent finds the mark in the log that it reads; taking it back goes the same way."""
-    settings = settings_at(embedded)
+    settings = settings_at(broker)
     await create(settings, OPERATIONS, PARTIALS)
     log = OperationLog(settings.broker, {}, topics_of(settings))
     made = deployment(author="ci", reason="shop 4.2", now_ms=NOW_MS, touchpoint="checkout*")
@@ -129,9 +139,9 @@ async def test_a_deployment_goes_to_every_partition_of_the_partials_and_then_to_
 
 
 @pytest.mark.asyncio
-async def test_an_operation_makes_no_topic(embedded):
+async def test_an_operation_makes_no_topic(broker):
     """A topic that is missing is named, not made with a broker's defaults."""
-    settings = settings_at(embedded)
+    settings = settings_at(broker)
     log = OperationLog(settings.broker, {}, topics_of(settings))
     made = deployment(author="ci", reason="shop 4.2", now_ms=NOW_MS)
     with pytest.raises(OperationNotStored, match=r"no topic .*operations\.v1 and no topic .*partials\.v1"):
@@ -141,6 +151,7 @@ async def test_an_operation_makes_no_topic(embedded):
         await log.store(made)
 
 
+@pytest.mark.embedded
 @pytest.mark.asyncio
 async def test_a_serve_that_others_can_reach_takes_no_operation(embedded):
     """It says so with 403, and goes on serving what there is to read."""
@@ -169,6 +180,7 @@ def command(settings: Settings, folder: Path, *arguments: str) -> subprocess.Com
     )
 
 
+@pytest.mark.embedded
 @pytest.mark.asyncio
 async def test_the_command_line_does_the_same_without_serve(embedded, tmp_path):
     """Lists, acknowledges by the beginning of a fingerprint, silences and ends a silence; status 0, no noise."""
@@ -206,6 +218,7 @@ async def test_the_command_line_does_the_same_without_serve(embedded, tmp_path):
     assert run("deployment", "list") == []
 
 
+@pytest.mark.embedded
 @pytest.mark.asyncio
 async def test_the_command_line_shows_tables_and_ends_with_the_contracts_status(embedded, tmp_path):
     """1 for what failed, 2 for wrong usage, each with a message that says what to do."""

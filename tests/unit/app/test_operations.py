@@ -133,11 +133,11 @@ def test_maintenance_mutes_without_anybodys_name():
     """A window of the configuration covers by rule, touchpoint and time; calm alerts are not muted."""
     window = Maintenance("release", Once(NOW_MS, NOW_MS + HOUR_MS), touchpoint="check*")
 
-    def judged(alert: AlertRecord, at_ms: int) -> list[str]:
+    def judged(alert: AlertRecord, at_ms: int) -> list[tuple[str, str, str | None]]:
         judge = Muting(ReadModel().operations, lambda: at_ms, maintenance([window])).judge()
-        return [each.by for each in judge(alert)]
+        return [(each.by, each.id, each.author) for each in judge(alert)]
 
-    assert judged(alert_record(), NOW_MS) == ["maintenance"]
+    assert judged(alert_record(), NOW_MS) == [("maintenance", "release", None)]
     assert judged(alert_record(), NOW_MS + HOUR_MS) == []
     assert judged(alert_record(touchpoint="search"), NOW_MS) == []
     assert judged(alert_record("resolved"), NOW_MS) == []
