@@ -51,9 +51,17 @@ def _muted(alert: JudgedAlert) -> str:
 def alert_table(shown: Iterable[JudgedAlert]) -> Table:
     """Alerts, one a line."""
     table = Table(
-        "state", "severity", "rule", "touchpoint", "since (UTC)", "muted by", "fingerprint", "summary",
-        box=None, pad_edge=False,
-    )  # fmt: skip
+        "state",
+        "severity",
+        Column("rule", overflow="fold"),
+        Column("touchpoint", overflow="fold"),
+        "since (UTC)",
+        Column("muted by", overflow="fold"),
+        Column("fingerprint", no_wrap=True),
+        Column("summary", overflow="fold"),
+        box=None,
+        pad_edge=False,
+    )
     for alert in shown:
         table.add_row(
             state_text(alert.state),
