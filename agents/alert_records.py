@@ -10,6 +10,7 @@ import orjson
 
 from agents.alert_series import WatchedSeries
 from agents.alerting import Transition
+from agents.hard_answers import HardAnswers
 from agents.panes import parse_series_code, series_code
 from agents.ports import Out
 from scoring.alerts.evidence import contributions, grown_ratings, moved_signals
@@ -31,10 +32,12 @@ class AlertPublisher:
     Args:
         catalog: what is declared.
         live: the live sums of the same partition: what segments and interactions say at the same moment.
+        hard: the hardest answers of late.
     """
 
     catalog: Catalog
     live: Sequence[LiveSums[tuple[str, str]]]
+    hard: HardAnswers
 
     def transition(self, made: Transition, published_at_ms: int) -> Out:
         """The record of a transition."""
@@ -99,6 +102,7 @@ class AlertPublisher:
             figures["ratings"] = grown_ratings(series.question, now, before)
             if not series.segment:
                 figures["segments"] = self._segments(series)
+                figures |= self._hardest(series, begin_ms, made.at_ms)
         signals = self._signals(series)
         if signals:
             figures["signals"] = signals
@@ -115,6 +119,21 @@ class AlertPublisher:
             since_ms: int = (figures["since_from_ms"] + figures["since_to_ms"]) // 2
             return since_ms - since_ms % MINUTE_MS
         return at_ms - HOUR_MS
+
+    def _hardest(self, series: WatchedSeries, begin_ms: int, end_ms: int) -> dict[str, Any]:
+        """Interactions with the highest effort, and comments where the question passes them on."""
+        assert series.question is not None  # noqa: S101 - the caller has looked
+        found = self.hard.since(series.touchpoint, series.question.id, begin_ms, end_ms)
+        ids = dict.fromkeys(one.interaction_id for one in found if one.interaction_id)
+        comments = [
+            {"rating": one.rating, "event_time_ms": one.time_ms, "excerpt": one.comment}
+            for one in found
+            if one.comment
+        ]
+        out: dict[str, Any] = {"interaction_ids": list(ids)}
+        if comments and series.question.comments:
+            out["comments"] = comments
+        return out
 
     def _segments(self, series: WatchedSeries) -> list[dict[str, Any]]:
         """The values of segments that made the score worse, by the shortest live window against the longest."""

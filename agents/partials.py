@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from agents.hard_answers import HardAnswer
+
 VERSION: Final = b"\x01"
 
 RESPONSES_KIND: Final = 0
@@ -20,7 +22,8 @@ class Partial(msgspec.Struct, array_like=True, gc=False):
 
     A pane is (width_ms, start_ms, group as bytes); it takes the place of everything that the same source said before
     about it and about the finer panes inside it. ``newest_ms`` is the newest event time that the source folds by:
-    live windows must not end before it, or a restart could not tell what they held.
+    live windows must not end before it, or a restart could not tell what they held. ``hard`` names some of the hardest
+    new answers by question, for the evidence of alerts; only where there are rules.
     """
 
     kind: int
@@ -28,6 +31,7 @@ class Partial(msgspec.Struct, array_like=True, gc=False):
     offset: int
     newest_ms: int
     panes: list[tuple[int, int, bytes]]
+    hard: list[tuple[str, list[HardAnswer]]] = []
 
 
 class Statement(msgspec.Struct, array_like=True, gc=False, frozen=True):

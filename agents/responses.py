@@ -31,6 +31,7 @@ from agents.events import (
     segment_fields,
     segments_type,
 )
+from agents.hard_answers import EXCERPT_LETTERS, HardAnswer, effort_of
 from agents.ledger import (
     HAS_UPDATED,
     LINKED,
@@ -46,12 +47,14 @@ from agents.ledger import (
 )
 from agents.partials import RESPONSES_KIND
 from agents.ports import Out, Record
+from agents.profiles import Profile
 from agents.source import Intake, SourceStage, touchpoint_partition
 from scoring.tallies import remove
 
 _CELL: Final = 32  # rating index (0..10) x 2 + linked: a power of two above 22
 _RAW_CACHE: Final = 65_536
 _UNFIT: Final = -1
+_HARD_A_BATCH: Final = 64  # hard answers of a batch that are looked at
 _SPARSE: Final = 4  # places a record
 _id_hash = xxhash.xxh3_64_intdigest
 _get_value = attrgetter("value")
@@ -119,6 +122,7 @@ class ResponseStage(SourceStage):
         self._raw = _Fields(self)
         self._seeds = {name: _id_hash(name.encode(), seed=self._key_seed) for name in catalog.questions}
         self._scales: NDArray[np.int64] = np.zeros((0, 2), np.int64)
+        self._hard_ranks: NDArray[np.int64] = np.zeros(0, np.int64)
 
     # -- a batch -----------------------------------------------------------------------------------------------
 
@@ -205,7 +209,9 @@ class ResponseStage(SourceStage):
         keys = np.fromiter(map(_id_hash, map(str.encode, ids), seeds), np.uint64, len(ids))
         content |= rating - scale[:, 0]
         timed = np.array([row.event_time_ms is not None for row in rows]) if untimed else None
-        self._enter(records, keys, time_ms, profile, content, timed)
+        fresh = self._enter(records, keys, time_ms, profile, content, timed)
+        if self._hard_wanted:
+            self._note_hard(rows, time_ms, profile, content, fresh)
 
     def _raw_keys(self, rows: list[Any], questions: list[str]) -> Any:
         if not self._field_names:
@@ -313,20 +319,21 @@ class ResponseStage(SourceStage):
         profile: NDArray[np.int64],
         content: NDArray[np.int64],
         timed: NDArray[np.bool_] | None,
-    ) -> None:
+    ) -> NDArray[np.bool_] | None:
+        """Which of the answers are new and were tallied at once; None where each was decided by itself."""
         before_ms = self.newest_ms
         late = self._late(time_ms)
         if late is not None:
             self.newest_ms = before_ms
             for at in range(len(keys)):
                 self._enter_one(records[at], keys, time_ms, profile, content, timed, at)
-            return
+            return None
         places = (time_ms << PROFILE_BITS | profile).astype(np.uint64)
         fresh = self._ledger.add_new(keys, places, content.astype(np.uint64))
         if fresh.all():
             self._tally(time_ms, profile, content)
             self._count("accepted", len(keys))
-            return
+            return fresh
         if fresh.any():
             self._tally(time_ms[fresh], profile[fresh], content[fresh])
             self._count("accepted", int(np.count_nonzero(fresh)))
@@ -335,6 +342,49 @@ class ResponseStage(SourceStage):
             self._decide(
                 int(keys[at]), int(time_ms[at]), int(profile[at]), int(content[at]), has_time=has_time
             )
+        return fresh
+
+    def _note_hard(
+        self,
+        rows: Sequence[Any],
+        time_ms: NDArray[np.int64],
+        profile: NDArray[np.int64],
+        content: NDArray[np.int64],
+        fresh: NDArray[np.bool_] | None,
+    ) -> None:
+        """Remembers some of the hardest new answers that name an interaction: the newest ones of a batch."""
+        if fresh is None:
+            return
+        hardest = self._hard_from()[profile]
+        rank = content & RATING_BITS
+        is_hard = fresh & ((content & LINKED) != 0)
+        is_hard &= np.where(hardest < 0, rank <= -1 - hardest, rank >= hardest)
+        for at in np.flatnonzero(is_hard)[-_HARD_A_BATCH:].tolist():
+            self._note_one(int(profile[at]), int(rank[at]), int(time_ms[at]), rows[at].interaction_id, None)
+
+    def _note_one(
+        self, profile: int, rank: int, time_ms: int, interaction_id: str | None, comment: str | None
+    ) -> None:
+        entry = self._profiles.table[profile]
+        scale = self._intake.catalog.questions[entry.question].scale
+        effort = effort_of(scale.low + rank, scale.low, scale.high, scale.best)
+        excerpt = None if comment is None else comment[:EXCERPT_LETTERS]
+        answer = HardAnswer(effort, time_ms, scale.low + rank, interaction_id, excerpt)
+        self._hard.add(entry.touchpoint, entry.question, (answer,))
+
+    def _hard_from(self) -> NDArray[np.int64]:
+        """By profile: the first rank (rating less the lowest) that is hard; where low ones are, -1 - the last one."""
+        if len(self._hard_ranks) != len(self._profiles):
+            self._hard_ranks = np.array([self._hard_rank(entry) for entry in self._profiles.table], np.int64)
+        return self._hard_ranks
+
+    def _hard_rank(self, entry: Profile) -> int:
+        question = self._intake.catalog.questions.get(entry.question)
+        if question is None:  # it was removed, and nothing of it is accepted any more
+            return _CELL
+        scale = question.scale
+        hard = [at for at, rating in enumerate(scale.ratings) if scale.is_hard(rating)]
+        return -1 - hard[-1] if scale.best == scale.high else hard[0]
 
     def _enter_one(
         self, record: Record, keys: Any, time_ms: Any, profile: Any, content: Any, timed: Any, at: int
@@ -414,6 +464,10 @@ class ResponseStage(SourceStage):
         changed = self._decide(key, time_ms, number, content, has_time=answer.event_time_ms is not None)
         if changed and answer.comment:
             self._pass_on(answer, time_ms)
+        if changed and self._hard_wanted and (answer.interaction_id or answer.comment):
+            rank, scale = answer.rating - question.scale.low, question.scale
+            if scale.is_hard(answer.rating):
+                self._note_one(number, rank, time_ms, answer.interaction_id, answer.comment)
 
     def _decide(self, key: int, time_ms: int, profile: int, content: int, *, has_time: bool) -> bool:
         """New answer, copy or edit; True unless it is a copy."""

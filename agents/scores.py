@@ -12,6 +12,7 @@ from agents.alert_store import TAGS as ALERT_TAGS
 from agents.alerting import Alerting, Watch
 from agents.calendars import CalendarWindows
 from agents.fingerprint import Fingerprint, StateMismatchError
+from agents.hard_answers import HardAnswers
 from agents.merging import Change, MergedPanes
 from agents.panes import Layout, code_question, parse_series_code, series_code
 from agents.partials import MARK, SourceId, Statement, decode_mark, decode_partial, decode_statement
@@ -89,7 +90,8 @@ class ScoreStage:
         self._caps = SegmentCaps(catalog, kept)
         self._publisher = Publisher(catalog, self._caps)
         self._alerting = Alerting(catalog)
-        self._alerts = AlertPublisher(catalog, self._live)
+        self._hard = HardAnswers()
+        self._alerts = AlertPublisher(catalog, self._live, self._hard)
         self._orphans_due = False
         self._fingerprint = Fingerprint(catalog)
         self._stored: dict[str, int] = {}
@@ -113,6 +115,8 @@ class ScoreStage:
                     self._moment_ms = max(self._moment_ms or 0, partial.newest_ms)
                     for change in self._panes.apply(touchpoint, partial):
                         self._shift(touchpoint, change)
+                    for question, answers in partial.hard:
+                        self._hard.add(touchpoint, question, answers)
                 elif record.value.startswith(MARK):
                     self._alerting.mark(decode_mark(record.value))
                 else:
@@ -217,6 +221,7 @@ class ScoreStage:
         out.changelog += self._caps.drain()
         out.changelog += self._drain_zeros()
         out.changelog += self._alerting.drain()
+        out.changelog += [Out(b"h" + key, b"\x01" + value) for key, value in self._hard.drain()]
         out.changelog.append(Out(_META, b"\x01" + _encode(self._meta())))
         out.progress = self.progress()
         return out
@@ -368,6 +373,8 @@ class ScoreStage:
             self._caps.restore(value)
         elif tag == b"z":
             self._restore_zero(key, value)
+        elif tag == b"h":
+            self._hard.restore(key[1:], None if value is None else value[1:])
         elif tag in ALERT_TAGS:
             self._alerting.store.restore(key, value)
         elif tag == b"c" and value is not None:

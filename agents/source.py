@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.events import Checks, Refusal
 from agents.fingerprint import Fingerprint
+from agents.hard_answers import HardAnswers
 from agents.ledger import Ledger
 from agents.panes import (
     Layout,
@@ -110,6 +111,8 @@ class SourceStage:
         self._key_seed = xxhash.xxh3_64_intdigest(b"identity", seed=_seed(intake.id_key))
         self._dead: list[tuple[Record, Refusal]] = []
         self._comments: list[tuple[int, Out]] = []
+        self._hard = HardAnswers()
+        self._hard_wanted = bool(catalog.alerts)
         self._fingerprint = Fingerprint(catalog)
         self._stored: dict[str, int] = {}
         self._stated: Statement | None = None
@@ -270,9 +273,11 @@ class SourceStage:
                     panes, size = [], 0
             if panes:
                 self._send_partial(out, touchpoint, panes)
+        self._hard.held.clear()  # of answers that came to panes, all of which were drained
 
     def _send_partial(self, out: Outgoing, touchpoint: str, panes: list[tuple[int, int, bytes]]) -> None:
-        partial = Partial(self.kind, self.partition, self.applied, self.newest_ms or 0, panes)
+        hard = [(question, held) for (at, question), held in self._hard.held.items() if at == touchpoint]
+        partial = Partial(self.kind, self.partition, self.applied, self.newest_ms or 0, panes, hard)
         partition = touchpoint_partition(touchpoint, self._intake.partitions)
         out.send(PARTIALS, partition, Out(touchpoint.encode(), encode_partial(partial)))
 

@@ -113,6 +113,15 @@ class Scale:
         away = self.best - mean if self.best == self.high else mean - self.best
         return 100 * away / (self.high - self.low)
 
+    def is_hard(self, rating: int) -> bool:
+        """Whether a rating lies on the worse side of the middle of the scale.
+
+        Example:
+            >>> [rating for rating in range(1, 8) if Scale(1, 7, best=7).is_hard(rating)]
+            [1, 2, 3]
+        """
+        return 2 * abs(rating - self.best) > self.points - 1
+
     def best_ratings(self) -> frozenset[int]:
         """The top box: the best rating of 2 or 3 points, the two best of 4 to 7, the three best of 8 to 11.
 

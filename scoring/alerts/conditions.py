@@ -161,11 +161,7 @@ def high_effort(question: Question, vector: Sequence[int]) -> tuple[int, int]:
         (6, 28)
     """
     scale = question.scale
-    hard = sum(
-        count
-        for rating, count in zip(scale.ratings, vector, strict=False)
-        if 2 * abs(rating - scale.best) > scale.points - 1
-    )
+    hard = sum(count for rating, count in zip(scale.ratings, vector, strict=False) if scale.is_hard(rating))
     return hard, sum(vector[:-1])
 
 

@@ -31,7 +31,18 @@ from scoring.alerts.rules import (
     ThresholdRule,
 )
 from tests.unit.agents.pipeline import Pipeline
-from tests.unit.agents.streams import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Rec, catalog, raw
+from tests.unit.agents.streams import (
+    DAY_MS,
+    EFFORT,
+    HOUR_MS,
+    LOYALTY,
+    MINUTE_MS,
+    REMARKS,
+    SECOND_MS,
+    Rec,
+    catalog,
+    raw,
+)
 
 BEGIN_MS = 1_763_596_800_000
 """2025-11-20T00:00:00Z, a Thursday."""
@@ -465,3 +476,29 @@ def test_without_rules_nothing_is_kept():
     assert not pipe.alerts
     assert stage.sizes["alert_series"] == 0
     assert not any(key[:1] in b"alfd" for key, _ in pipe.changelogs[0])
+
+
+def test_evidence_names_the_interactions_with_the_highest_effort():
+    """At most ten, the hardest and newest of the window; comments only where the question passes them on."""
+    remarks = replace(
+        HIGH, id="remarks", selector=Selector("check*", question="remarks"), score=ScoreName.VALUE
+    )
+    remarks = replace(remarks, enter=50.0, exit=60.0)
+    pipe = pipeline(HIGH, remarks, questions={one.id: one for one in (EFFORT, LOYALTY, REMARKS)})
+    for at in range(20):
+        time_ms = BEGIN_MS + at * MINUTE_MS
+        fields = {"interaction_id": f"i{at}", "comment": f"too hard, {at}"}
+        pipe.put(RESPONSES_KIND, 0, time_ms, raw(answer(at, time_ms, 1 + at % 3, **fields)))
+        pipe.put(
+            RESPONSES_KIND, 0, time_ms, raw(answer(at, time_ms, 1 + at % 2, question="remarks", **fields))
+        )
+    tell_time(pipe, BEGIN_MS + 22 * MINUTE_MS)
+    pipe.run(BEGIN_MS + DAY_MS, random.Random(4), crashes=0.3)
+    (effort,) = [record for record in said(pipe, "high") if record["state"] == "firing"]
+    at_ms, ids = effort["evidence"]["at_ms"], effort["evidence"]["interaction_ids"]
+    assert 0 < len(ids) <= 10
+    assert {int(name[1:]) % 3 for name in ids[:2]} == {0}
+    assert all(at_ms - HIGH.window_ms <= BEGIN_MS + int(name[1:]) * MINUTE_MS for name in ids)
+    assert "comments" not in effort["evidence"]
+    (with_comments,) = [record for record in said(pipe, "remarks") if record["state"] == "firing"]
+    assert with_comments["evidence"]["comments"][0]["excerpt"].startswith("too hard")
