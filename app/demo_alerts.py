@@ -86,11 +86,11 @@ class AlertBoard:
         self.transitions = [*self.transitions, *new][-TRANSITIONS_MAX:]
         return new
 
-    def lines(self) -> int:
-        """How many lines the table takes."""
-        return 1 + min(len(self.standing), ROWS_MAX) + (len(self.standing) > ROWS_MAX)
+    def lines(self, rows: int = ROWS_MAX) -> int:
+        """How many lines the table takes with at most so many rows."""
+        return 1 + min(len(self.standing), rows) + (len(self.standing) > rows)
 
-    def table(self) -> RenderableType:
+    def table(self, rows: int = ROWS_MAX) -> RenderableType:
         """What stands, in as many lines as ``lines`` says."""
         count = len(self.standing)
         if not count:
@@ -99,7 +99,7 @@ class AlertBoard:
         for _ in range(4):
             table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
-        for alert in self.standing[:ROWS_MAX]:
+        for alert in self.standing[:rows]:
             muted = " (muted)" if alert.muted else ""
             table.add_row(
                 state_text(alert.state),
@@ -108,8 +108,8 @@ class AlertBoard:
                 Text(f"since {clock_text(alert.since_ms)}", style="dim"),
                 Text(alert.summary),
             )
-        if count > ROWS_MAX:
-            table.add_row(Text(f"and {count - ROWS_MAX} more", style="dim"))
+        if count > rows:
+            table.add_row(Text(f"and {count - rows} more", style="dim"))
         title = Text(f"{count} alert{'s' * (count > 1)} pending or firing", style="bold")
         return Group(title, table)
 

@@ -175,6 +175,11 @@ class ScoreBoard:
         """How many rows have at least one answer."""
         return sum(row.reading is not None and row.reading.n > 0 for row in self._rows.values())
 
+    @property
+    def touchpoints(self) -> int:
+        """How many touchpoints there are."""
+        return len({row.touchpoint for row in self._rows.values()})
+
     def effort_at(self, touchpoint: str) -> float | None:
         """The effort index of a touchpoint's first effort question, or None."""
         for row in self.rows:

@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from app.demo_alerts import ROWS_MAX
 from app.demo_table import half_up
 
 if TYPE_CHECKING:
@@ -133,13 +134,17 @@ def picture(
     alerts: AlertBoard | None,
 ) -> RenderableType:
     """Everything that the demo shows at a moment, cut to a terminal's size; ``alerts`` is None without rules."""
-    around = LINES_AROUND + (0 if alerts is None else 1 + alerts.lines())
+    rows = ROWS_MAX
+    if console.is_terminal:
+        # The scores come first: of alerts as many as they leave room for, and one in any case
+        rows = max(1, min(ROWS_MAX, console.height - LINES_AROUND - board.touchpoints - 2))
+    around = LINES_AROUND + (0 if alerts is None else 1 + alerts.lines(rows))
     height = console.height - around if console.is_terminal else None
     lines: list[RenderableType] = [pipeline.heading(), ""]
     lines.append(board.table(window, console.width, height))
     lines.append("")
     if alerts is not None:
-        lines += [alerts.table(), ""]
+        lines += [alerts.table(rows), ""]
     if story is not None:
         lines.append(story.banner())
     lines.append(pipeline.line(board.watermark_ms))

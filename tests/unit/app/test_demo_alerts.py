@@ -13,9 +13,11 @@ from rich.console import Console
 from agents.records import AlertRecord
 from app.demo_alerts import ROWS_MAX, AlertBoard, transition_line
 from app.demo_scores import poll_alerts
+from app.demo_table import ScoreBoard
+from app.demo_view import IncidentStory, Pipeline, picture
 from app.muting import JudgedAlert
 from tests.alert_records import alert_record
-from tests.score_records import NOW_MS
+from tests.score_records import CATALOG, EFFORT, NOW_MS, SATISFACTION
 
 
 def judged(record: AlertRecord, *, muted: bool = False) -> JudgedAlert:
@@ -57,6 +59,23 @@ def test_the_table_takes_the_lines_that_it_says(count):
     board.take([judged(alert_record(rule=f"rule-{each}")) for each in range(count)], [], live=True)
     assert len(drawn(board, width=90)) == board.lines() <= ROWS_MAX + 2
     assert (drawn(board)[-1] == f"and {count - ROWS_MAX} more") is (count > ROWS_MAX)
+
+
+@pytest.mark.parametrize("standing", [0, 1, 3, 40])
+@pytest.mark.parametrize("height", [24, 25, 30, 60])
+def test_the_picture_fits_the_terminal_whatever_fires(height, standing):
+    """A dozen touchpoints with two questions each and their alerts: nothing is pushed over the lower edge."""
+    asked = [(f"place {each}", one.id) for each in range(12) for one in (EFFORT, SATISFACTION)]
+    board, alerts = ScoreBoard(CATALOG, asked), AlertBoard()
+    alerts.take([judged(alert_record(rule=f"rule-{each}")) for each in range(standing)], [], live=True)
+    out = io.StringIO()
+    console = Console(file=out, width=120, height=height, force_terminal=True, color_system=None)
+    story, pipeline = IncidentStory("place 1", "running"), Pipeline("http://127.0.0.1:8080", 60)
+    console.print(picture(board, "5m", story, pipeline, console, alerts))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= height
+    assert sum(" rule-" in line for line in lines) == min(standing, max(1, min(ROWS_MAX, height - 22)))
+    assert "INCIDENT" in lines[-2]
 
 
 def test_only_what_happens_live_is_told():
