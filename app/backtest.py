@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from math import prod
 from typing import Any
 
+import msgspec
 import orjson
 
 from agents.alerting import Watch
@@ -35,7 +37,6 @@ from scoring.panes import HOUR_MS, MINUTE_MS
 AlertRecord = dict[str, Any]
 """A record of effort.alerts.v1."""
 
-_SUMMARY = {"accepted": "accepted", "edit": "edits", "duplicate": "duplicates", "withdrawn": "withdrawn"}
 _TELL_EVERY = 1_000
 
 
@@ -96,7 +97,9 @@ def watched_series(reading: Reading, catalog: Catalog, steps: Steps | None = Non
     """Every rule on every series that it watches, with all of history in the cells and no rule stepped.
 
     Args:
-        reading, catalog, steps: as of ``backtest_files``; refused rows are not told of.
+        reading: events in order of event time.
+        catalog: what they are counted by, and the rules.
+        steps: told of the progress; not of refused rows.
     """
     pipeline = _Pipeline(reading, catalog, replace(steps or Steps(), refused=lambda _: None))
     for _, partials in pipeline.minutes():
@@ -124,8 +127,8 @@ class _Pipeline:
             catalog, calendar=(), live=tuple(one for one in catalog.live if one.size_ms >= HOUR_MS)
         )
         intake = Intake(catalog, 1, replay=True)
-        opened = any(segment.values is None for segment in catalog.segments)
-        kept = kept_segments(reading.events, catalog) if opened else {}
+        # The first values to come are kept; to know them beforehand matters, and takes time, only where not all fit
+        kept = kept_segments(reading.events, catalog) if _may_overflow(reading.events, catalog) else None
         self.scores = ScoreStage(0, catalog, 1, kept=kept, keep_all=True)
         self._reading = reading
         self._steps = steps
@@ -201,7 +204,7 @@ class _Pipeline:
     def _tell(self, now_ms: int) -> Iterator[AlertRecord]:
         """Both sources are read up to an instant, and everything before it has been taken.
 
-        At the end of the files this is told of the end of their last minute, which is as far as rules go at the end of a
+        At the end of the files time stops at the end of their last minute: so far go the rules at the end of a
         replay's input, too.
         """
         said = [
@@ -223,6 +226,24 @@ class _Pipeline:
         return {topic: stage.counts for topic, stage in self._stages.items()}
 
 
+class _Segments(msgspec.Struct):
+    segments: Any = None
+
+
+def _may_overflow(events: list[Event], catalog: Catalog) -> bool:
+    """Whether an open segment can have more values than are published; by the values of all touchpoints together."""
+    opened = [segment for segment in catalog.segments if segment.values is None]
+    found: dict[str, set[str]] = {name: set() for segment in opened for name in segment.fields}
+    decode = msgspec.json.Decoder(_Segments).decode
+    for event in events if opened else ():
+        segments = decode(event.value).segments
+        if segments:
+            for name, values in found.items():
+                if name in segments:
+                    values.add(segments[name])
+    return any(prod(len(found[name]) for name in segment.fields) > segment.max_values for segment in opened)
+
+
 def _minute(event: Event) -> int:
     return event.timestamp_ms - event.timestamp_ms % MINUTE_MS
 
@@ -234,10 +255,13 @@ def _summary(reading: Reading, mapping: FileMapping, counted: dict[str, dict[str
         refused[row.topic][row.reason] = refused[row.topic].get(row.reason, 0) + 1
     summary = Summary(
         read=reading.rows * len(mapping.responses),
+        accepted=answers.get("accepted", 0),
         skipped=reading.skipped,
+        edits=answers.get("edit", 0),
+        duplicates=answers.get("duplicate", 0),
+        withdrawn=answers.get("withdrawn", 0),
         removed=answers.get("removed", 0),
         dead_letters=refused["responses"],
-        **{name: answers.get(outcome, 0) for outcome, name in _SUMMARY.items()},
     )
     if mapping.interactions:
         summary.interactions = InteractionSummary(

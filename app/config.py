@@ -69,6 +69,26 @@ def load_config(path: Path | None = None) -> Config:
     return Config(catalog, file, deployment, maintenance)
 
 
+def load_rules(path: Path, catalog: Catalog) -> Catalog:
+    """A catalog with the rules of another file in the place of its own.
+
+    Args:
+        path: a file that holds nothing but [[alerts]].
+        catalog: what the rules are about.
+
+    Raises:
+        ConfigurationError: with every problem of the file, not only the first.
+    """
+    source = str(path)
+    problems: list[Problem] = []
+    root = Table(source, _parse(source, _text(path, source, "--rules FILE")), problems)
+    rules = read_alerts(root, catalog)
+    root.finish()
+    if problems:
+        raise ConfigurationError(problems)
+    return replace(catalog, alerts=rules)
+
+
 def _alerts(root: Table, catalog: Catalog, *, declared: bool) -> tuple[Catalog, tuple[Maintenance, ...]]:
     """The catalog with its rules, and maintenance; compared with what is declared only where that is right."""
     rules = read_alerts(root, catalog if declared else None)
@@ -77,17 +97,17 @@ def _alerts(root: Table, catalog: Catalog, *, declared: bool) -> tuple[Catalog, 
     return replace(catalog, alerts=rules), read_maintenance(root, catalog.timezone, ids, touchpoints)
 
 
-def _text(file: Path, source: str) -> str:
+def _text(file: Path, source: str, option: str = "--config FILE") -> str:
     try:
         # Editors on Windows may put a byte order mark in front, which TOML does not know
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        problem, remedy = "no such file", "Run in the folder that holds it, or name it with --config FILE"
+        problem, remedy = "no such file", f"Run in the folder that holds it, or name it with {option}"
     except UnicodeDecodeError as error:
         problem, remedy = f"is not UTF-8 (byte {error.start})", "Save the file as UTF-8"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
-        remedy = "Name a file that this user may read with --config FILE"
+        remedy = f"Name a file that this user may read with {option}"
     raise ConfigurationError([Problem(source, "", ABSENT, problem, remedy)])
 
 

@@ -149,7 +149,7 @@ def lines(figures: Figures, catalog: Catalog, source: str) -> Iterator[Line]:
             "segment": orjson.loads(segment),
             **{name: getattr(stats, name) for name in stats.__slots__},
         }
-    yield {"type": "summary", "source": source, **_summary_columns(figures.summary)}
+    yield {"type": "summary", "source": source, **summary_columns(figures.summary)}
 
 
 def answers(vector: list[int]) -> int:
@@ -179,7 +179,8 @@ def _score_columns(made: Score, question: Question, vector: list[int], catalog: 
     return {name: _above_floor(value, made.n, catalog) for name, value in columns.items()}
 
 
-def _summary_columns(summary: Summary) -> Line:
+def summary_columns(summary: Summary) -> Line:
+    """What became of the rows, as the line ``summary`` says it."""
     columns: Line = {
         "read": summary.read,
         "accepted": summary.accepted,

@@ -56,7 +56,7 @@ def print_figures(figures: Figures, catalog: Catalog, console: Console) -> None:
     for table in (*_score_tables(figures, catalog), *_interaction_tables(figures)):
         console.print(table)
         console.print()
-    console.print(_summary(figures.summary), soft_wrap=True)
+    console.print(summary_text(figures.summary), soft_wrap=True)
     windows = sum(answers(tally.vector) > 0 for tally in figures.windows.values())
     if windows:
         console.print(Text(f"{windows:,} calendar windows: --format json prints them all", style="dim"))
@@ -83,7 +83,7 @@ def _score_table(
     trend_title, trends = trend
     questions = {key[1]: catalog.questions[key[1]] for key in keys}
     title = f"By {' and '.join(names)}" if names else "Scores"
-    table = _table(f"{title}: {next(iter(questions))}" if len(questions) == 1 else title)
+    table = plain_table(f"{title}: {next(iter(questions))}" if len(questions) == 1 else title)
     effort = any(question.is_ces_mean for question in questions.values())
     for name in ("touchpoint", *(["question"] if len(questions) > 1 else []), *names):
         table.add_column(name, overflow="fold")
@@ -179,7 +179,7 @@ def _interaction_tables(figures: Figures) -> Iterator[Table]:
     everybody = {key: vector for key, vector in figures.interactions.items() if key[1] == EVERYBODY}
     if not everybody:
         return
-    table = _table("Interactions")
+    table = plain_table("Interactions")
     table.add_column("touchpoint", overflow="fold")
     # Of what is counted per interaction, only what the files know of
     counted = [name for name in COUNTS if any(vector[_place(name)] for vector in everybody.values())]
@@ -203,7 +203,8 @@ def _place(name: str) -> int:
     return INTERACTION_FIELDS.index(name)
 
 
-def _summary(summary: Summary) -> Text:
+def summary_text(summary: Summary) -> Text:
+    """What became of the rows, in words."""
     counts: dict[str, int] = {
         "accepted": summary.accepted,
         "skipped": summary.skipped,
@@ -229,7 +230,8 @@ def _append_refused(text: Text, reasons: dict[str, int]) -> None:
         text.append(f", {sum(reasons.values()):,} refused ({told})", style="yellow")
 
 
-def _table(title: str, **options: Any) -> Table:
+def plain_table(title: str, **options: Any) -> Table:
+    """An empty table in the style of all figures."""
     return Table(
         title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, **options
     )

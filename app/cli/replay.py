@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -13,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cells import FileMapping
-from app.cli.score import Format, print_result, read_with_progress, tell_refused
+from app.cli.options import AsIs, ConfigFile, Files, Format, FormatOption, MappingFile
+from app.cli.score import print_result, read_with_progress, tell_refused
 from app.config import load_config
 from app.figures import Figures
 from app.logs import configure_logging
@@ -27,20 +27,14 @@ log = structlog.get_logger("app.cli.replay")
 
 
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="CSV files.", metavar="FILE...")],
-    mapping: Annotated[Path, typer.Option(help="Which columns make which response (TOML).")],
-    config: Annotated[
-        Path | None, typer.Option(help="The configuration file (default: effortstream.toml here).")
-    ] = None,
+    files: Files,
+    mapping: MappingFile,
+    config: ConfigFile = None,
     broker: Annotated[
         str | None, typer.Option(help="HOST:PORT of a broker (default: an embedded one, started for this).")
     ] = None,
-    format: Annotated[  # noqa: A002 - the name of the option
-        Format, typer.Option(help="table: for people. json: one line for each figure.")
-    ] = Format.TABLE,
-    as_is: Annotated[  # noqa: FBT002 - the form that typer calls
-        bool, typer.Option("--as-is", help="Keep the order of the rows instead of that of their times.")
-    ] = False,
+    format: FormatOption = Format.TABLE,  # noqa: A002 - the name of the option
+    as_is: AsIs = False,  # noqa: FBT002 - the form that typer calls
     keep: Annotated[  # noqa: FBT002 - as above
         bool, typer.Option("--keep", help="Leave the replay's topics on the broker.")
     ] = False,

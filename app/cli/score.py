@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import orjson
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cells import FileMapping
+from app.cli.options import PIPE_WIDTH, AsIs, ConfigFile, Files, Format, FormatOption, MappingFile
 from app.config import load_config
 from app.figures import Figures, lines
 from app.figures_table import print_figures
@@ -22,28 +20,14 @@ from app.score import score_files
 from scoring.catalog import Catalog
 
 REFUSALS_SHOWN = 5
-PIPE_WIDTH = 160
-
-
-class Format(StrEnum):
-    """How figures are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="CSV files.", metavar="FILE...")],
-    mapping: Annotated[Path, typer.Option(help="Which columns make which response (TOML).")],
-    config: Annotated[
-        Path | None, typer.Option(help="The configuration file (default: effortstream.toml here).")
-    ] = None,
-    format: Annotated[  # noqa: A002 - the name of the option
-        Format, typer.Option(help="table: for people. json: one line for each figure.")
-    ] = Format.TABLE,
-    as_is: Annotated[  # noqa: FBT002 - the form that typer calls
-        bool, typer.Option("--as-is", help="Keep the order of the rows instead of that of their times.")
-    ] = False,
+    files: Files,
+    mapping: MappingFile,
+    config: ConfigFile = None,
+    format: FormatOption = Format.TABLE,  # noqa: A002 - the name of the option
+    as_is: AsIs = False,  # noqa: FBT002 - the form that typer calls
 ) -> None:
     """Compute the figures of replay straight from the files, with no broker."""
     catalog = load_config(config).catalog
@@ -83,7 +67,6 @@ def print_result(figures: Figures, catalog: Catalog, form: Format, source: str) 
     """Prints figures to standard output; ``source`` is ``replay`` or ``score``."""
     if form is Format.TABLE:
         terminal = Console()
-        # In a file or a pipe nothing is cut off at a width that nobody sees
         print_figures(figures, catalog, terminal if terminal.is_terminal else Console(width=PIPE_WIDTH))
         return
     out = sys.stdout.buffer
