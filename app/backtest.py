@@ -93,18 +93,33 @@ def backtest_files(
     return made
 
 
-def watched_series(reading: Reading, catalog: Catalog, steps: Steps | None = None) -> list[Watch]:
-    """Every rule on every series that it watches, with all of history in the cells and no rule stepped.
+@dataclass(frozen=True, slots=True)
+class History:
+    """All of history, with no rule stepped.
+
+    Attributes:
+        watches: every rule on every series that it watches, with all that stands in the cells of the series.
+        last_ms: end of the last minute with anything that counted; 0 without.
+    """
+
+    watches: tuple[Watch, ...]
+    last_ms: int
+
+
+def tally_files(reading: Reading, catalog: Catalog, steps: Steps | None = None) -> History:
+    """Tallies history for the rules of a catalog, and steps none.
 
     Args:
         reading: events in order of event time.
         catalog: what they are counted by, and the rules.
-        steps: told of the progress; not of refused rows.
+        steps: told of the progress, and of refused rows.
     """
-    pipeline = _Pipeline(reading, catalog, replace(steps or Steps(), refused=lambda _: None))
-    for _, partials in pipeline.minutes():
+    pipeline = _Pipeline(reading, catalog, steps or Steps())
+    last_ms = 0
+    for minute_ms, partials in pipeline.minutes():
         pipeline.take(partials)
-    return list(pipeline.scores.watches())
+        last_ms = minute_ms + MINUTE_MS
+    return History(tuple(pipeline.scores.watches()), last_ms)
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ def _values(catalog: Catalog, name: str) -> list[str] | None:
 
 
 def _promise(table: Table) -> tuple[FalseAlarms, int | None]:
-    false_alarms = _false_alarms(table)
+    false_alarms = read_false_alarms(table)
     if "max_series" not in table:
         return false_alarms, None
     max_series = table.whole("max_series", 1, minimum=1)
@@ -154,7 +154,8 @@ def _promise(table: Table) -> tuple[FalseAlarms, int | None]:
     return false_alarms, max_series
 
 
-def _false_alarms(table: Table) -> FalseAlarms:
+def read_false_alarms(table: Table) -> FalseAlarms:
+    """The key ``false_alarms`` of a table, such as ``1 per 30d``; what is wrong is noted."""
     text = table.text("false_alarms", None)
     if text is None:
         return _WEEKLY_OVER_ALL

@@ -59,7 +59,8 @@ class Looker:
     def instants(self) -> list[int]:
         """When the figure can change, rising: a minute with answers enters the window, or leaves it."""
         series = self.series
-        found = set(series.wakes(series.cells.minutes, (self._span,)))
+        minutes = set(series.cells.minutes)
         if series.beside is not None and self.rule.score is ScoreName.RESPONSE_RATE:
-            found |= set(series.wakes(series.beside.cells.minutes, (self._span,)))
-        return sorted(found)
+            minutes |= series.beside.cells.minutes.keys()
+        origin_ms = series.cells.origin_ms
+        return sorted({at_ms for minute in minutes for at_ms in self._span.wakes(minute, origin_ms)})

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.backtest import Backtest, Steps, backtest_files, watched_series
+from app.backtest import Backtest, Steps, backtest_files, tally_files
 from app.backtest_figures import lines
 from app.backtest_picture import write_pictures
 from app.backtest_table import print_backtest
@@ -60,7 +60,7 @@ def backtest(
     _print(made, catalog, format)
     if pictures is not None:
         with stepping("Drawing", reading, forced=progress) as steps:
-            written = write_pictures(pictures, watched_series(reading, catalog, steps), made, catalog)
+            written = write_pictures(pictures, tally_files(reading, catalog, steps).watches, made, catalog)
         Console(stderr=True).print(f"{len(written)} pictures in {pictures}", markup=False, highlight=False)
 
 
