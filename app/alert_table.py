@@ -31,6 +31,15 @@ def time_text(time_ms: int | None) -> str:
     return "-" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def moment_ms(alert: AlertRecord) -> int:
+    """When an alert came into its state, as far as its record tells."""
+    if alert.state == State.FIRING and alert.fired_at_ms is not None:
+        return alert.fired_at_ms
+    if alert.state == State.RESOLVED and alert.resolved_at_ms is not None:
+        return alert.resolved_at_ms
+    return alert.since_ms
+
+
 def state_text(state: str) -> Text:
     """A state in its word and colour."""
     return Text(state, style=STYLES[State(state)])

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.records import AlertRecord
-from app.alert_table import place_text, state_text
+from app.alert_table import moment_ms, place_text, state_text
 from app.alertmodel import LEVELS
 from app.muting import JudgedAlert
 from scoring.alerts.states import State
@@ -32,15 +32,6 @@ def clock_text(time_ms: int) -> str:
         '10:00:00'
     """
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%H:%M:%S}"
-
-
-def moment_ms(alert: AlertRecord) -> int:
-    """When an alert came into its state, as far as its record tells."""
-    if alert.state == State.FIRING and alert.fired_at_ms is not None:
-        return alert.fired_at_ms
-    if alert.state == State.RESOLVED and alert.resolved_at_ms is not None:
-        return alert.resolved_at_ms
-    return alert.since_ms
 
 
 def transition_line(alert: AlertRecord) -> Text:

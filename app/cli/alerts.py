@@ -11,7 +11,7 @@ import typer
 
 from agents.records import AlertRecord, OperationRecord
 from app.alert_reader import known_alerts, operation_log
-from app.alert_table import alert_detail, alert_table, silence_table, state_text, time_text
+from app.alert_table import alert_detail, alert_table, moment_ms, silence_table, state_text, time_text
 from app.alertmodel import LEVELS
 from app.cli.operator_options import (
     Author,
@@ -39,6 +39,7 @@ from scoring.errors import EffortStreamError
 from scoring.panes import parse_duration_ms
 
 PREFIX_MIN = 4
+
 alerts = typer.Typer(
     help="Alerts: what fires, and acknowledging or silencing it.", no_args_is_help=True, add_completion=False
 )
@@ -81,7 +82,8 @@ def list_alerts(
     elif shown:
         output().print(alert_table(shown))
     else:
-        output().print("No alert is pending or firing." if state is None and not every else "No such alert.")
+        narrowed = every or state or rule or touchpoint
+        output().print("No such alert." if narrowed else "No alert is pending or firing.")
 
 
 @alerts.command()
@@ -105,9 +107,12 @@ def show(
     out = output()
     out.print(alert_detail(judged))
     for each in transitions:
-        when = {State.FIRING: each.fired_at_ms, State.RESOLVED: each.resolved_at_ms}
-        at_ms = when.get(State(each.state), each.since_ms)
-        out.print(f"{time_text(at_ms)}  #{each.sequence}", state_text(each.state), each.summary, markup=False)
+        out.print(
+            f"{time_text(moment_ms(each))}  #{each.sequence}",
+            state_text(each.state),
+            each.summary,
+            markup=False,
+        )
 
 
 @alerts.command()
