@@ -62,21 +62,28 @@ def _recorded(monitored: Monitored) -> list[dict[str, Any]]:
 
 
 def _down(monitored: Monitored) -> list[Alert]:
-    pairs = (
-        ("EffortstreamWorkerDown", monitored.worker, "worker", "No answer is counted and no alert decided."),
-        ("EffortstreamServeDown", monitored.serve, "serve", "Prometheus sees neither scores nor alerts."),
+    programs = (
+        (
+            "EffortstreamWorkerDown",
+            monitored.worker_job,
+            "worker",
+            "No answer is counted and no alert decided.",
+        ),
+        ("EffortstreamServeDown", monitored.serve_job, "serve", "Prometheus sees neither scores nor alerts."),
     )
     out = [
         Alert(
             name=name,
-            expr=f"absent(up{{{chosen}}} == 1)",
+            # Nothing tells the job where there is no target at all, so the rule does
+            expr=f"absent(up{{job={quoted(job)}}} == 1)",
             scope="pipeline",
             severity=CRITICAL,
             for_="2m",
+            labels={"job": literal(job)},
             summary=f"No {program} of effortstream answers",
-            description=f"Prometheus has reached none of the job {{{{ $labels.job }}}} for 2 minutes. {meaning}",
+            description=f"Prometheus has reached none of the job {literal(job)} for 2 minutes. {meaning}",
         )
-        for name, chosen, program, meaning in pairs
+        for name, job, program, meaning in programs
     ]
     jobs = f"{monitored.worker_job}|{monitored.serve_job}"
     out.append(
