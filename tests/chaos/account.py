@@ -30,7 +30,26 @@ live = ["1h", "7d"]
 calendar = ["1h"]
 idle_timeout = "5s"
 grace = "1s"
+[[alerts]]
+id = "effort-high"
+kind = "threshold"
+question = "effort"
+score = "effort_index"
+window = "1h"
+enter = 50
+exit = 49
+min_n = 5
+for = "2m"
+exit_for = "1m"
+[[alerts]]
+id = "effort-rising"
+kind = "rising"
+metric = "ces"
+false_alarms = "1 per 1d"
+min_history = "1d"
 """
+"""Ratings come from all of the scale alike, so the effort index is 50 but for chance: alerts begin and end all the time."""
+
 GRACE_MS = 1_000
 
 _SPAN_MS = 9 * HOUR_MS

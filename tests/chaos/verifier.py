@@ -12,9 +12,10 @@ from typing import Any, Self
 from agents.merging import MergedPanes
 from agents.panes import Layout, parse_series_code
 from agents.partials import decode_partial
-from agents.topics import DEAD_LETTERS, INTERACTIONS, PARTIALS, RESPONSES, SCORES, WINDOWS, Topics
+from agents.topics import ALERTS, DEAD_LETTERS, INTERACTIONS, PARTIALS, RESPONSES, SCORES, WINDOWS, Topics
 from scoring.catalog import Catalog
 from tests.chaos.account import GRACE_MS, SCALES, Account, Figures, Ledger, Place
+from tests.chaos.alerts import Alerts
 from tests.pipeline import PARTITIONS, Log
 
 _KEPT = 5
@@ -48,9 +49,9 @@ class Verifier:
         self._account = account
         self._sent_ms = time.time() * 1000
         self._ledger: Ledger = account.ledger()
-        self._windows, self._scores, self._dead_letters, self._partials = (
-            Tail(broker, topics(spec)) for spec in (WINDOWS, SCORES, DEAD_LETTERS, PARTIALS)
-        )
+        self._windows, self._scores, self._dead_letters, self._partials, self._transitions = self._logs = [
+            Tail(broker, topics(spec)) for spec in (WINDOWS, SCORES, DEAD_LETTERS, PARTIALS, ALERTS)
+        ]
         layout = Layout.of(catalog)
         self._panes = [MergedPanes(layout.widths, layout.origin_ms) for _ in range(PARTITIONS)]
         self._tallied: Counter[tuple[str, str, int]] = Counter()
@@ -60,10 +61,11 @@ class Verifier:
         self._dead: dict[Place, str] = {}
         self._stack = AsyncExitStack()
         self.violations: list[str] = []
+        self._alerts = Alerts(self._violated)
         self.records: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
-        for log in (self._windows, self._scores, self._dead_letters, self._partials):
+        for log in self._logs:
             await self._stack.enter_async_context(log)
         return self
 
@@ -85,6 +87,9 @@ class Verifier:
         async for record in self._partials.each():
             if record.key:
                 self._take_partial(record)
+        async for record in self._transitions.each():
+            self.records["alert transitions"] += 1
+            self._alerts.take(record.key, record.value)
 
     def _take_partial(self, record: Any) -> None:
         touchpoint = record.key.decode()
@@ -137,6 +142,8 @@ class Verifier:
         yield from self._window_differences()
         yield from self._live_differences()
         yield from self._dead_letter_differences()
+        if not self._alerts.states["resolved"]:
+            yield f"alerts: of {self._alerts.states.total()} transitions none is the end of one, so nothing was tried"
 
     def _total_differences(self) -> Iterator[str]:
         """Per touchpoint, question and rating, over the newest revisions of all windows."""
