@@ -1,9 +1,10 @@
-"""Servers that tests start: Apache Kafka from its Maven artifacts, on free ports, in a temporary folder."""
+"""Servers that tests start on free ports, in temporary folders: Apache Kafka, Prometheus with Alertmanager."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import re
 import shutil
@@ -13,16 +14,18 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from app.broker import cluster_id
 from app.processes import HOST, die_with_parent, free_port, last_lines
+from app.prometheus_native import Station, programs
 
 KAFKA_VERSION = "4.1.1"
 JAVA_VERSION_MIN = 17
@@ -303,3 +306,73 @@ class ApacheKafka:
             settings["listener.security.protocol.map"] += ",FRONT:PLAINTEXT"
             settings["inter.broker.listener.name"] = "PLAINTEXT"
         return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+class Monitoring:
+    """Prometheus and Alertmanager of this machine, on free ports, with their data in a folder that goes with them.
+
+    Args:
+        rules: the rule file.
+        targets: HOST:PORT of what is scraped, by job.
+        alertmanager: the configuration of Alertmanager.
+
+    Raises:
+        ProgramMissing: one of them is not installed.
+    """
+
+    def __init__(
+        self, rules: str, targets: Mapping[str, Sequence[str]], alertmanager: Mapping[str, Any]
+    ) -> None:
+        self._programs = programs()
+        self._folder = Path(tempfile.mkdtemp(prefix="effortstream-monitoring-"))
+        self.station = Station(self._folder, free_port(), free_port())
+        self.station.write(rules, targets, alertmanager)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for name, command in self.station.commands(self._programs).items():
+                with self._log(name).open("wb") as log:
+                    self._processes[name] = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                        preexec_fn=die_with_parent(),
+                    )
+            for name, address in (
+                ("alertmanager", self.station.alertmanager),
+                ("prometheus", self.station.prometheus),
+            ):
+                self._wait(name, f"{address}/-/ready")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends both and removes their folder."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _wait(self, name: str, url: str) -> None:
+        deadline = time.monotonic() + START_DEADLINE_S
+        while True:
+            if self._processes[name].poll() is not None:
+                raise RuntimeError(f"{name} ended by itself:\n{last_lines(self._log(name))}")
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(url, timeout=2).is_success:
+                    return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} is not ready:\n{last_lines(self._log(name))}")
+            time.sleep(POLL_S)
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
