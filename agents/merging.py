@@ -70,16 +70,25 @@ class MergedPanes:
         held = self._by_source.get((source, touchpoint))
         if width == self._widths[0] or not held:
             return []
-        inside = [
-            (fine, at)
-            for fine, at in held
-            if fine < width and pane_start(at, width, self._origin_ms) == start
-        ]
+        inside = self._inside(held, width, start)
         groups = []
         for fine, at in inside:
             groups.append(self._cells[touchpoint, fine, at].get(source, {}))
             self._drop((touchpoint, fine, at), source)
         return groups
+
+    def _inside(self, held: set[tuple[int, int]], width: int, start: int) -> list[tuple[int, int]]:
+        """Which of the panes held lie inside a coarser one; by looking where they may be, or at all if they are few."""
+        finer = [fine for fine in self._widths if fine < width]
+        if len(held) <= sum(width // fine for fine in finer):
+            return [
+                (fine, at)
+                for fine, at in held
+                if fine < width and pane_start(at, width, self._origin_ms) == start
+            ]
+        return [
+            (fine, at) for fine in finer for at in range(start, start + width, fine) if (fine, at) in held
+        ]
 
     def _drop(self, key: PaneKey, source: SourceId) -> None:
         cell = self._cells.get(key)
