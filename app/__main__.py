@@ -26,7 +26,7 @@ COMMANDS = {
     "alerts": "List alerts, acknowledge them, silence them.",
     "deployment": "Mark deployments, for rules that compare with the time before.",
     "backtest": "Step the alert rules through CSV files: what would have fired.",
-    "tune": "Propose alert levels for a wanted false-alarm rate from CSV files.",
+    "tune": "Propose alert levels for a wanted false-alarm rate.",
     "topics": "Create the topics of a deployment.",
     "prometheus": "Make the recording and alerting rules for Prometheus.",
     "config": "Check the configuration and print what is in force.",
