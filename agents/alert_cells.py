@@ -53,17 +53,25 @@ class Cells:
         return [at for at in sorted(self._minutes_of.get(hour_ms, ())) if at in self.minutes]
 
     def total(self, start_ms: int, end_ms: int) -> list[int]:
-        """Sum over [start_ms, end_ms), both on minutes; on hours where the minutes are gone."""
+        """Sum over [start_ms, end_ms), both on minutes; on hours where the minutes are gone.
+
+        Of a long stretch the hour that it ends in counts by the minute: what came after its end is not in it.
+        """
         out = [0] * self.length
+        edge_ms = start_ms
         if start_ms < self.minutes_from or end_ms - start_ms > FINE_MS:
-            step, cells = HOUR_MS, self.hours
             start_ms = pane_start(start_ms, HOUR_MS, self.origin_ms)
-        else:
-            step, cells = MINUTE_MS, self.minutes
-        for at in range(start_ms, end_ms, step):
-            cell = cells.get(at)
-            if cell is not None:
-                add(out, cell)
+            edge_ms = pane_start(end_ms, HOUR_MS, self.origin_ms)
+            if edge_ms < self.minutes_from and edge_ms < end_ms:
+                edge_ms += HOUR_MS
+        for cells, begin, end, step in (
+            (self.hours, start_ms, edge_ms, HOUR_MS),
+            (self.minutes, edge_ms, end_ms, MINUTE_MS),
+        ):
+            for at in range(begin, end, step):
+                cell = cells.get(at)
+                if cell is not None:
+                    add(out, cell)
         return out
 
     def forget(self, minutes_until: int, hours_until: int) -> Iterator[int]:
