@@ -28,7 +28,7 @@ COMMANDS = {
     "backtest": "Step the alert rules through CSV files: what would have fired.",
     "tune": "Propose alert levels for a wanted false-alarm rate.",
     "topics": "Create the topics of a deployment.",
-    "prometheus": "Make the recording and alerting rules for Prometheus.",
+    "prometheus": "Make the rules for Prometheus, and a dashboard for Grafana.",
     "config": "Check the configuration and print what is in force.",
     "bench": "Measure the worker against the ceiling on Apache Kafka.",
     "schema": "Print the records and topics as JSON Schema or AsyncAPI.",
