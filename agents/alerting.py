@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
 from hashlib import sha256
-from zoneinfo import ZoneInfo
 
 import orjson
 
 from agents.alert_cells import Cells, Span
 from agents.alert_judges import (
-    BudgetJudge,
-    ChangeJudge,
     Judge,
     Reach,
-    SilentJudge,
-    StaleJudge,
-    ThresholdJudge,
 )
+from agents.alert_kinds import judge_of
 from agents.alert_rising import RisingJudge
+from agents.alert_schedule import Schedule
 from agents.alert_series import SeriesKey, WatchedSeries
 from agents.alert_store import AlertStore, FitKey
 from agents.panes import Layout, parse_series_code, series_code
@@ -31,27 +24,20 @@ from agents.ports import Out
 from scoring.alerts.conditions import Verdict
 from scoring.alerts.rules import (
     MINUTE_MS,
-    BudgetRule,
     ChangeRule,
     Rule,
     ScoreName,
-    SilentRule,
-    StaleRule,
     ThresholdRule,
-    minutes_per_false_alarm,
 )
 from scoring.alerts.states import Life, State
 from scoring.catalog import Catalog
 from scoring.panes import HOUR_MS, pane_start
 from scoring.tallies import INTERACTION_FIELDS, length
 
-STEPS_MAX = 20_000
+STEPS_MAX = 2_000
 """Series looked at in one checkpoint; what is left waits for the next one, which comes at once."""
 
 _FORGET_EVERY_MS = 6 * HOUR_MS
-
-_ALL = -1
-"""Every rule of a series, as a set of bits."""
 
 MARKS_MAX = 1_000
 """Deployment marks kept; the oldest leaves."""
@@ -95,12 +81,6 @@ def fingerprint(
     return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-@lru_cache(maxsize=8192)
-def _hour_of_week(timezone: str, hour_ms: int) -> int:
-    local = datetime.fromtimestamp(hour_ms / 1000, ZoneInfo(timezone))
-    return local.weekday() * 24 + local.hour
-
-
 class Alerting:
     """The rules of one partials partition.
 
@@ -123,8 +103,7 @@ class Alerting:
         self._beside: dict[SeriesKey, set[SeriesKey]] = {}
         self._marks: dict[str, Mark] = {}
         self._spans: dict[SeriesKey, dict[Span, int]] = {}
-        self._due: dict[int, dict[SeriesKey, int]] = {}
-        self._heap: list[int] = []
+        self._schedule = Schedule(layout.origin_ms)
         self._hour_ms: int | None = None
         self.store = AlertStore()
         self.stepped_ms: int | None = None
@@ -156,7 +135,7 @@ class Alerting:
             if other in self._series:
                 self._wake_for(other, (minute_ms,))
                 if is_late and stepped_ms is not None:
-                    self._wake(other, stepped_ms + MINUTE_MS)
+                    self._schedule.add(other, stepped_ms + MINUTE_MS)
 
     def mark(self, mark: Mark) -> None:
         """A deployment was recorded, or taken back."""
@@ -170,7 +149,7 @@ class Alerting:
         if self.stepped_ms is not None:
             for key, watches in self._watches.items():
                 if any(isinstance(watch.rule, ChangeRule) for watch in watches):
-                    self._wake(key, self.stepped_ms + MINUTE_MS)
+                    self._schedule.add(key, self.stepped_ms + MINUTE_MS)
 
     def _watch(self, key: SeriesKey) -> WatchedSeries | None:
         """The series, if a rule watches it or looks at it beside another."""
@@ -203,7 +182,8 @@ class Alerting:
         stage = self._catalog.journey_stage(series.touchpoint)
         question = None if series.question is None else series.question.id
         name = fingerprint(rule.id, series.touchpoint, stage, question, series.segment, rule.window_name)
-        return Watch(rule, series, self._judge(rule, series), self.store.lives.setdefault(name, Life()), name)
+        judge = judge_of(rule, series, self._catalog, self._marks)
+        return Watch(rule, series, judge, self.store.lives.setdefault(name, Life()), name)
 
     def _is_watched(self, rule: Rule, key: SeriesKey, segment: dict[str, str]) -> bool:
         selector = rule.selector
@@ -224,50 +204,11 @@ class Alerting:
             for rule in self._catalog.alerts
         )
 
-    def _judge(self, rule: Rule, series: WatchedSeries) -> Judge:
-        confidence = self._catalog.confidence
-        if isinstance(rule, ThresholdRule):
-            return ThresholdJudge(rule, series, confidence)
-        if isinstance(rule, BudgetRule):
-            return BudgetJudge(rule, series, confidence)
-        if isinstance(rule, ChangeRule):
-            return ChangeJudge(rule, series, self._marks)
-        if isinstance(rule, SilentRule):
-            return SilentJudge.of(rule, series, self._catalog)
-        if isinstance(rule, StaleRule):
-            return StaleJudge(rule, series)
-        timezone = self._catalog.timezone
-        return RisingJudge(
-            rule,  # type: ignore[arg-type]  # the last kind
-            series,
-            minutes_per_false_alarm(rule, self._catalog),
-            self._catalog.timing.horizon_ms,
-            lambda hour_ms: _hour_of_week(timezone, hour_ms),
-        )
-
     # -- when to look ------------------------------------------------------------------------------------------
 
-    def _wake(self, key: SeriesKey, at_ms: int, rules: int = _ALL) -> None:
-        """Notes that some rules of a series, a set of bits, must be looked at in a minute."""
-        at_ms = -(-at_ms // MINUTE_MS) * MINUTE_MS
-        due = self._due.get(at_ms)
-        if due is None:
-            due = self._due[at_ms] = {}
-            heapq.heappush(self._heap, at_ms)
-        due[key] = due.get(key, 0) | rules
-
     def _wake_for(self, key: SeriesKey, minutes: Iterable[int]) -> None:
-        """Notes when these minutes pass for the first time, and when they enter and leave each sum."""
-        stepped_ms = -1 if self.stepped_ms is None else self.stepped_ms
-        spans = self._spans[key].items()
-        for minute_ms in minutes:
-            passed_ms = minute_ms + MINUTE_MS
-            if passed_ms > stepped_ms:
-                self._wake(key, passed_ms)
-            for span, rules in spans:
-                for at_ms in span.wakes(minute_ms, self._origin_ms):
-                    if at_ms > stepped_ms and at_ms != passed_ms:
-                        self._wake(key, at_ms, rules)
+        after_ms = -1 if self.stepped_ms is None else self.stepped_ms
+        self._schedule.add_minutes(key, minutes, self._spans[key], after_ms)
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -279,11 +220,11 @@ class Alerting:
         """
         until_ms -= until_ms % MINUTE_MS
         steps = 0
-        while self._heap and self._heap[0] <= until_ms and steps < STEPS_MAX:
-            now_ms = heapq.heappop(self._heap)
+        while steps < STEPS_MAX and self._schedule.is_due(until_ms):
+            now_ms, due = self._schedule.take()
             self._forget(now_ms)
             self.stepped_ms = now_ms
-            for key, rules in sorted(self._due.pop(now_ms).items()):
+            for key, rules in due:
                 steps += 1
                 yield from self._look(key, now_ms, rules)
         if not self.is_behind(until_ms):
@@ -291,12 +232,12 @@ class Alerting:
 
     def is_behind(self, until_ms: int) -> bool:
         """Whether there is more to step up to an instant."""
-        return bool(self._heap) and self._heap[0] <= until_ms - until_ms % MINUTE_MS
+        return self._schedule.is_due(until_ms - until_ms % MINUTE_MS)
 
     @property
     def due_ms(self) -> int | None:
         """When a rule looks next; None before there is anything to look at."""
-        return self._heap[0] if self._heap else None
+        return self._schedule.first_ms
 
     def _look(self, key: SeriesKey, now_ms: int, rules: int) -> Iterator[Transition]:
         series = self._series.get(key)
@@ -324,7 +265,7 @@ class Alerting:
         rule = watch.rule
         for due_ms in (watch.life.due_ms(rule.for_ms, rule.exit_for_ms), watch.judge.next_ms(now_ms)):
             if due_ms is not None:
-                self._wake(key, max(due_ms, now_ms + MINUTE_MS), 1 << at)
+                self._schedule.add(key, max(due_ms, now_ms + MINUTE_MS), 1 << at)
 
     def _forget(self, now_ms: int) -> None:
         """Now and then: what no rule can reach any more."""
@@ -408,7 +349,7 @@ class Alerting:
                         judge.resume(stepped_ms)
                 if stepped_ms is None:
                     continue
-                self._wake(key, stepped_ms + MINUTE_MS)  # a rule may be new
+                self._schedule.add(key, stepped_ms + MINUTE_MS)  # a rule may be new
                 for span in judge.spans:
                     series.sum(span, stepped_ms)
                 self._wake_again(key, at, watch, stepped_ms)

@@ -438,6 +438,11 @@ class ScoreStage:
         return totals
 
     @property
+    def alerts_stepped_ms(self) -> int | None:
+        """Up to here the rules have been stepped; None before the first step, and without rules."""
+        return self._alerting.stepped_ms
+
+    @property
     def ended(self) -> bool:
         """Every source has reached the end of its input, and all windows are closed."""
         return self._watermark_ms == END_MS and not self._news

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, di
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from agents.scores import ScoreStage
 from agents.topics import INTERACTIONS, PARTIALS, RESPONSES
 from app.version import VERSION
 
@@ -108,7 +109,15 @@ class _EngineCollector(Collector):
                 watermark.add_metric(place, watermark_ms / 1000)
             if end is not None:
                 lag.add_metric(place, max(0, end - position))
-        yield from (watermark, lag)
+        stepped = GaugeMetricFamily(
+            "effortstream_alerts_stepped_timestamp_seconds",
+            "Up to this event time the alert rules have been stepped; it follows the watermark of the partition",
+            labels=["partition"],
+        )
+        for source, owned in sorted(self._engine.ready.items()):
+            if isinstance(owned.stage, ScoreStage) and owned.stage.alerts_stepped_ms is not None:
+                stepped.add_metric([str(source.partition)], owned.stage.alerts_stepped_ms / 1000)
+        yield from (watermark, lag, stepped)
 
     def _state(self) -> Iterator[Metric]:
         sizes: dict[str, int] = {}
@@ -116,7 +125,7 @@ class _EngineCollector(Collector):
             for name, size in owned.stage.sizes.items():
                 sizes[name] = sizes.get(name, 0) + size
         series = GaugeMetricFamily("effortstream_series", "Series and panes held in memory", labels=["state"])
-        for name in ("panes", "windows", "live_series", "profiles"):
+        for name in ("panes", "windows", "live_series", "profiles", "alert_series", "alerts"):
             series.add_metric([name], sizes.get(name, 0))
         yield series
         yield GaugeMetricFamily(

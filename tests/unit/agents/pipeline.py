@@ -166,6 +166,8 @@ class Pipeline:
             self.read(key, 1 << 30, now_ms)
         for at in range(self.partitions):
             self.merge(at, 1 << 30, now_ms)
+            while (out := self.scores[at].checkpoint(now_ms)) is not None:  # rules may have more to step
+                self.commit(at, out, now_ms)
 
     def fall_idle(self, now_ms: int) -> None:
         """Lets every partition be silent for so long that all of them are idle, and closes what is due."""
