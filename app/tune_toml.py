@@ -62,7 +62,7 @@ def _threshold(found: Levels, rule_id: str) -> Iterator[str]:
         yield f"# {found.watch.rule.id} at {named(found.watch)}: nothing proposed, {found.reason}"
         return
     days = found.span_ms / DAY_MS
-    yield f"# {found.proposed.firings} firings in {days:.1f} days; {found.present.firings} with the levels of now"
+    yield f"# firings in {days:.1f} days: {found.proposed.firings}; with the levels of now: {found.present.firings}"
     yield from _head(rule, rule_id)
     yield from _series(found.watch)
     yield f'score = "{rule.score.value}"'
