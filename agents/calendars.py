@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
@@ -100,12 +101,13 @@ class CalendarWindows:
         touchpoint, code, *_ = key
         held = self.sums[key] = WindowSum(end_ms, [0] * length)
         stored = self._stored.pop(key, None)
-        if stored is not None:
+        if stored is None:
+            heapq.heappush(self._open, (end_ms, key))
+        else:  # it is closed, and comes up again only where it is touched
             held.revision, held.published = stored[1], stored[2]
-        heapq.heappush(self._open, (end_ms, key))
-        question, segment, values = parse_series_code(code)
-        if question:
-            self._questions.setdefault((touchpoint, series_code("", segment, values)), set()).add(code)
+        beside = _interactions_beside(code)
+        if beside is not None:
+            self._questions.setdefault((touchpoint, beside), set()).add(code)
         return held
 
     def close(self, watermark_ms: int | None) -> Iterator[Revision]:
@@ -118,11 +120,15 @@ class CalendarWindows:
             key = heapq.heappop(self._open)[1]
             if key in self.sums:
                 due.add(key)
-        for key in self._touched:  # those that are still open come up in the heap
+        again = set()
+        for key in self._touched:
             held = self.sums.get(key)
             if held is not None and held.end_ms <= closed_ms:
                 due.add(key)
-        self._touched.clear()
+            elif held is not None and held.revision >= 0:  # closed before, under a shorter grace
+                again.add(key)
+            # else it is still open, and comes up in the heap
+        self._touched = again
         for key in list(due):  # a change of the interactions is one of every question beside them
             touchpoint, code, window, start_ms = key
             due.update(
@@ -191,6 +197,13 @@ class CalendarWindows:
         ) in self._stored.items():  # their panes are gone: what they said stands
             self.sums[key] = WindowSum(end_ms, list(signature[0]), revision, signature)
         self._stored.clear()
+
+
+@lru_cache(maxsize=4096)
+def _interactions_beside(code: str) -> str | None:
+    """The code of the interactions of the same segment; None for interactions."""
+    question, segment, values = parse_series_code(code)
+    return series_code("", segment, values) if question else None
 
 
 def _window_key(key: WindowKey) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from agents.restoring import Progress
+from agents.restoring import Progress, _compacted
+from tests.unit.agents.streams import Rec
 
 
 def test_a_long_restore_tells_how_far_it_is_and_a_short_one_nothing():
@@ -16,3 +17,10 @@ def test_a_long_restore_tells_how_far_it_is_and_a_short_one_nothing():
             progress.say(moment_s)
     told = [(line["event"], line["records"], line["of_at_most"], line["seconds"]) for line in lines]
     assert told == [("restoring state", 300, 900, 5), ("restoring state", 500, 900, 12)]
+
+
+def test_of_each_key_only_the_last_record_is_taken_up_in_the_order_of_the_log():
+    """As compaction leaves it: a tombstone counts as the last word, and nothing else moves."""
+    written = [(b"p1", b"a"), (b"l0", b"b"), (b"p2", b"c"), (b"p1", b"d"), (b"p2", None), (b"m", b"e")]
+    records = [Rec(at, 0, key, value) for at, (key, value) in enumerate(written)]
+    assert list(_compacted(records)) == [(b"l0", b"b"), (b"p1", b"d"), (b"p2", None), (b"m", b"e")]
