@@ -7,10 +7,10 @@ UV ?= uv
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench bench-alerts recovery chaos fuzz soak lock clean
+.PHONY: help install run observability test lint format bench bench-alerts recovery chaos fuzz soak lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with exactly what requirements.lock names, and the command .venv/bin/effortstream
 
@@ -30,6 +30,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 run: $(INSTALLED) ## Run the demo until Ctrl-C; SECONDS=40 ends it by itself, PORT=8080 chooses the port
 	@exec $(VENV)/bin/effortstream demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT))
+
+observability: $(INSTALLED) ## Run the demo with Prometheus and Alertmanager beside it; SECONDS=60 PORT=8080 as for run
+	@exec $(VENV)/bin/effortstream demo --observability deploy \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PORT),--port $(PORT))
 
 test: lint ## Check style, types and layers, then run every test
 	$(VENV)/bin/pytest

@@ -36,7 +36,10 @@ from app.demo_processes import Children, check_port
 from app.demo_scores import poll_alerts, poll_scores
 from app.demo_table import ScoreBoard
 from app.demo_view import IncidentStory, Pipeline, demo_console, picture, show
-from app.processes import HOST
+from app.processes import HOST, free_port
+from app.prometheus_names import Monitored
+from app.prometheus_native import beside, check_monitoring, jobs, programs
+from app.prometheus_rules import deployment_name, rules_text
 from app.settings import load_settings
 from app.simulator import DAY_MS, Incident, Simulator
 from app.simulator_places import places
@@ -74,6 +77,7 @@ class DemoOptions:
         config: the configuration file; None is effortstream.toml in the working folder.
         speed: event seconds per wall second.
         seed: of the simulated customers.
+        deploy: the folder with the configuration of a Prometheus and an Alertmanager that run beside it; None: neither.
     """
 
     seconds: float | None
@@ -81,6 +85,7 @@ class DemoOptions:
     config: Path | None
     speed: float
     seed: int
+    deploy: Path | None = None
 
 
 class Demo:
@@ -147,8 +152,18 @@ class Demo:
             }
             children = await stack.enter_async_context(Children(folder, environment))
             common = ["--config", str(self._config.path.resolve()), "--broker", broker.address]
-            children.start("worker", [*common, "--allow-non-transactional", "--metrics-port", "0"])
+            worker_port = 0 if self._options.deploy is None else free_port()
+            children.start(
+                "worker", [*common, "--allow-non-transactional", "--metrics-port", str(worker_port)]
+            )
             children.start("serve", [*common, "--host", HOST, "--port", str(self._options.port)])
+            if self._options.deploy is not None:
+                targets = jobs(Monitored(), worker_port, self._options.port)
+                rules = rules_text(self._catalog, settings, Monitored(deployment_name(settings.prefix)))
+                station = beside(self._options.deploy, folder, rules, targets)
+                for name, command in station.commands(programs()).items():
+                    children.run(name, command, name)
+                self._console.print(station.told(), markup=False, soft_wrap=True)
             await self._live(simulator, producer, clock, children)
 
     async def _live(
@@ -303,6 +318,8 @@ def run_demo(options: DemoOptions) -> None:
     """
     config = load_config(options.config)
     check_port(options.port)
+    if options.deploy is not None:
+        check_monitoring(options.deploy)
     demo = Demo(options, config, demo_console())
     folder = Path(tempfile.mkdtemp(prefix="effortstream-demo-"))
     asyncio.run(_until_stopped(demo, folder))

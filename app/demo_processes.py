@@ -51,7 +51,7 @@ def check_port(port: int) -> None:
 
 
 class Children:
-    """Runs commands of effortstream as child processes for as long as a block lasts.
+    """Runs commands of effortstream, and programs beside it, as child processes for as long as a block lasts.
 
     Each is in a session of its own, so that Ctrl-C in a terminal reaches the demo alone, which then stops them in
     order; and each is killed when the demo is, even by kill -9 (on Linux).
@@ -68,6 +68,7 @@ class Children:
         path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
         self._environment = {**os.environ, **environment, "PYTHONPATH": path}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._titles: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,10 +93,23 @@ class Children:
         Raises:
             ChildDied: the system refuses to start it.
         """
-        command = [sys.executable, "-P", "-m", "app", name, *arguments]
+        self.run(name, [sys.executable, "-P", "-m", "app", name, *arguments], f"effortstream {name}")
+
+    def run(self, name: str, command: Sequence[str], title: str) -> None:
+        """Starts a program.
+
+        Args:
+            name: of its output file.
+            command: the program and its arguments.
+            title: what messages call it.
+
+        Raises:
+            ChildDied: the system refuses to start it.
+        """
+        self._titles[name] = title
         try:
             with self.log(name).open("wb") as output:
-                self._running[name] = subprocess.Popen(  # noqa: S603 - our own program
+                self._running[name] = subprocess.Popen(  # noqa: S603 - our own programs, and those that we looked up
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -106,7 +120,7 @@ class Children:
                 )
         except OSError as error:
             raise ChildDied(
-                f"effortstream {name} could not be started: {error.strerror}. "
+                f"{title} could not be started: {error.strerror}. "
                 f"Check that {self._folder} may be written to and that there is memory left"
             ) from error
 
@@ -125,7 +139,7 @@ class Children:
                 status = process.poll()
                 if status is not None:
                     raise ChildDied(
-                        f"effortstream {name} has stopped by itself (status {status}), so the demo cannot go on. "
+                        f"{self._titles[name]} has stopped by itself (status {status}), so the demo cannot go on. "
                         f"The end of its output ({self.log(name)}):\n{last_lines(self.log(name))}"
                     )
             await asyncio.sleep(WATCH_S)

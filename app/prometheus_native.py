@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import copy
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.processes import HOST
+from app.processes import HOST, free_port
 from app.prometheus_names import Monitored
-from app.prometheus_yaml import to_yaml
+from app.prometheus_yaml import from_yaml, to_yaml
 from scoring.errors import EffortStreamError
 
 DEBIAN = "apt-get install prometheus prometheus-alertmanager"
 ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")
+PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093
 ALERTMANAGER_CONFIG = Path("alertmanager", "alertmanager.yml")
 
 
 class ProgramMissing(EffortStreamError, LookupError):  # noqa: N818 - a state of the machine, told to the user
     """Prometheus or Alertmanager is not installed here."""
+
+
+class ConfigurationMissing(EffortStreamError, OSError):  # noqa: N818 - a state of the machine, told to the user
+    """The folder that was named holds no configuration of Alertmanager."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,13 @@ class Station:
     def alertmanager(self) -> str:
         """Where Alertmanager is reached."""
         return f"http://{HOST}:{self.alertmanager_port}"
+
+    def told(self) -> str:
+        """Where to look, in one line."""
+        return (
+            f"Prometheus {self.prometheus}/alerts  Alertmanager {self.alertmanager}/ "
+            f"(its alerts as JSON: {self.alertmanager}/api/v2/alerts)"
+        )
 
     def write(
         self, rules: str, targets: Mapping[str, Sequence[str]], alertmanager: Mapping[str, Any]
@@ -135,6 +148,56 @@ class Station:
     @property
     def _alertmanager_config(self) -> Path:
         return self.folder / "alertmanager.yml"
+
+
+def check_monitoring(deploy: Path) -> None:
+    """Refuses what Prometheus and Alertmanager could not run with, before anything is started.
+
+    Raises:
+        ProgramMissing: one of them is not installed.
+        ConfigurationMissing: the folder has no configuration of Alertmanager.
+    """
+    programs()
+    _shipped(deploy)
+
+
+def beside(deploy: Path, folder: Path, rules: str, targets: Mapping[str, Sequence[str]]) -> Station:
+    """A Prometheus and an Alertmanager for a run on this machine, written and not yet started.
+
+    They listen where they always do, or on free ports where others do. Receivers that have a webhook get none.
+
+    Args:
+        deploy: the folder with the shipped configuration.
+        folder: what they write goes below it.
+        rules: the rule file.
+        targets: HOST:PORT of what is scraped, by job.
+    """
+    own = folder / "monitoring"
+    own.mkdir()
+    station = Station(own, _port(PROMETHEUS_PORT), _port(ALERTMANAGER_PORT))
+    station.write(rules, targets, alertmanager_config(_shipped(deploy)))
+    return station
+
+
+def _shipped(deploy: Path) -> dict[str, Any]:
+    file = deploy / ALERTMANAGER_CONFIG
+    try:
+        shipped: dict[str, Any] = from_yaml(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationMissing(
+            f"{file} cannot be read: {error.strerror}. Name the folder deploy of the repository"
+        ) from error
+    return shipped
+
+
+def _port(usual: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, usual))
+        except OSError:
+            return free_port()
+    return usual
 
 
 def jobs(monitored: Monitored, worker_port: int, serve_port: int) -> dict[str, list[str]]:

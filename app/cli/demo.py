@@ -27,6 +27,13 @@ def demo(
     ] = None,
     speed: Annotated[float, typer.Option(help="How fast event time runs.", min=1, max=600)] = 60.0,
     seed: Annotated[int, typer.Option(help="A number that the customers are drawn from.", min=0)] = 1,
+    observability: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Run Prometheus and Alertmanager beside it, with the configuration in this folder, such as deploy.",
+        ),
+    ] = None,
 ) -> None:
     """Watch an online shop: embedded broker, worker, serve, and simulated customers."""
     asked: list[int] = []
@@ -46,6 +53,6 @@ def demo(
 
         # An interrupt that Python had to swallow, as in the middle of a callback, counts as well
         if not asked:
-            run_demo(DemoOptions(seconds, port, config, speed, seed))
+            run_demo(DemoOptions(seconds, port, config, speed, seed, observability))
     except KeyboardInterrupt:
         pass
