@@ -45,8 +45,8 @@ def programs() -> Programs:
     """
     prometheus = shutil.which("prometheus")
     alertmanager = next(filter(None, map(shutil.which, ALERTMANAGERS)), None)
-    missing = [name for name, found in (("prometheus", prometheus), (" or ".join(ALERTMANAGERS), alertmanager))
-               if found is None]  # fmt: skip
+    wanted = {"prometheus": prometheus, "prometheus-alertmanager (or alertmanager)": alertmanager}
+    missing = [name for name, found in wanted.items() if found is None]
     if prometheus is None or alertmanager is None:
         raise ProgramMissing(
             f"{' and '.join(missing)} not found in PATH. On Debian and Ubuntu: {DEBIAN} "
