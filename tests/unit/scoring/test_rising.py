@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.alerts.baseline import Baseline
-from scoring.alerts.rising import WAIT_MAX, Detector, expected_change, onset
+from scoring.alerts.rising import LEAVE_LEVEL, WAIT_MAX, Detector, expected_change, onset
 from scoring.alerts.rules import MINUTE_MS, RisingRule, Severity
 from tests.unit.scoring.test_baseline import EASE, NOW_MS, RULE, even_history, fitted, hour_of_week
 
@@ -135,6 +135,20 @@ def test_a_rise_alarms_and_calm_ends_it() -> None:
     assert detector.q == 0
 
 
+def test_an_alarm_ends_where_the_reverse_statistic_reaches_its_level() -> None:
+    """Minute by minute against the recursion written out: not one calm minute sooner or later."""
+    lambdas, kappas = CALM.ratio_at(0)
+    detector = Detector(r=[1e5] * 3, alarmed=True, since_ms=0)
+    q, minute = 0.0, 0
+    while q < LEAVE_LEVEL:
+        assert detector.alarmed
+        q = (q + 1) / exp(lambdas[1] * 3 - kappas[1] * 3)
+        detector.step(CALM, 0, minute * MINUTE_MS, 3, 3, LEVEL)
+        minute += 1
+    assert not detector.alarmed
+    assert minute > 10
+
+
 def test_falling_effort_never_alarms() -> None:
     """Only growth of effort is looked for."""
     rng = np.random.default_rng(4)
@@ -203,6 +217,17 @@ def test_the_onset_is_the_one_of_bayes_on_a_stream_small_enough_to_enumerate() -
     cumulated = np.cumsum(weights) / sum(weights)
     first, last = int(np.argmax(cumulated >= 0.05)), int(np.argmax(cumulated >= 0.95))
     assert onset(minutes, CALM, hour_of_week) == (NOW_MS + first * MINUTE_MS, NOW_MS + (last + 1) * MINUTE_MS)
+
+
+def test_minutes_of_a_silence_weigh_like_the_next_answers() -> None:
+    """A rise that can as well have begun in ten quiet hours is said to have; beyond a day they count no more."""
+    before = [(NOW_MS + at * MINUTE_MS, 1, 0) for at in range(60)]
+    for hours, widest in ((10, 600), (100, WAIT_MAX)):
+        risen = NOW_MS + (59 + hours * 60) * MINUTE_MS
+        minutes = before + [(risen + at * MINUTE_MS, 2, 11) for at in range(20)]
+        found = onset(minutes, CALM, hour_of_week)
+        assert found is not None
+        assert 0.8 * widest < (found[1] - found[0]) / MINUTE_MS <= widest
 
 
 def test_no_answers_have_no_onset_and_no_change() -> None:
