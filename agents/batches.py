@@ -140,9 +140,8 @@ def drain(fetched: FetchResult, gaps: Gaps | None) -> Batch | None:
                 out.extend([record for record in batch if record.offset >= position])
         position = batch.next_offset
     part.next_fetch_offset = position
-    part._records_iterator = (
-        None  # unused, and a cycle: it would keep the fetched bytes until the collector came by
-    )
+    # Unused, and a cycle: it would keep the fetched bytes until the collector came by.
+    part._records_iterator = None
     fetched._update_position()
     fetched._partition_records = None
     state = fetched._assignment.state_value(tp)
