@@ -69,9 +69,13 @@ class RisingJudge:
         alarmed = self.detector.alarmed
         return Verdict(entered=alarmed, left=not alarmed)
 
-    def next_ms(self, now_ms: int) -> int | None:  # noqa: ARG002 - the port
-        """Never: only answers raise or end an alarm."""
-        return None
+    def next_ms(self, now_ms: int) -> int | None:
+        """While alarmed, when a silence makes the detector begin anew; otherwise only answers raise or end an alarm."""
+        if not self.detector.alarmed or self._newest_ms is None:
+            return None
+        silent_ms = self._newest_ms + self.horizon_ms
+        due_ms = pane_start(silent_ms, HOUR_MS, self.series.cells.origin_ms) + HOUR_MS + MINUTE_MS
+        return due_ms if due_ms > now_ms else None
 
     def evidence(self, now_ms: int) -> dict[str, Any]:
         """The baseline, and since when."""

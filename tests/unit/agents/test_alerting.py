@@ -208,6 +208,19 @@ def test_rising_effort_fires_after_calm_days_and_resolves_after_its_end():
     assert "rising" in fired["summary"]
 
 
+def test_a_rise_that_nobody_tells_of_any_more_is_over_after_the_horizon():
+    """Only answers end an alarm; when none come for so long, it says nothing of the present."""
+    answers = calm_then_hard(days=3, hard_minutes=60)
+    pipe = pipeline(RISING)
+    put(pipe, answers)
+    tell_time(pipe, answers[-1][0] + 3 * DAY_MS)
+    pipe.settle(BEGIN_MS + 9 * DAY_MS)
+    fired, resolved = said(pipe, "rising")
+    assert fired["state"] == "firing"
+    silent_ms = resolved["resolved_at_ms"] - answers[-1][0]
+    assert 2 * DAY_MS <= silent_ms <= 2 * DAY_MS + 2 * HOUR_MS
+
+
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_an_edit_brings_the_detector_to_the_state_of_the_stream_that_had_it_at_once(seed):
