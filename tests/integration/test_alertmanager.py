@@ -297,3 +297,78 @@ async def test_hard_answers_lead_to_a_message_and_easy_ones_to_its_end(
     )
     assert told["summary"] == "A score has crossed its level at checkout (checkout-effort)"
     assert told["runbook_url"].endswith("/ScoreBeyondThreshold.md")
+
+
+STAGE = {
+    "scope": "stage",
+    "severity": "critical",
+    "alertname": "StageEffortHigh",
+    "journey_stage": "purchase",
+}
+LOUD = {"scope": "touchpoint", "severity": "critical", "alertname": "ScoreBeyondThreshold", "rule": "a"}
+QUIET = {"scope": "touchpoint", "severity": "warning", "alertname": "EffortRising", "rule": "b"}
+CHECKOUT = {"touchpoint": "checkout", "journey_stage": "purchase"}
+CHAT = {"touchpoint": "chat", "journey_stage": "support"}
+PIPELINE = {"scope": "pipeline", "severity": "critical"}
+WORKER_DOWN = PIPELINE | {"alertname": "EffortstreamWorkerDown", "job": "w"}
+SERVE_DOWN = PIPELINE | {"alertname": "EffortstreamServeDown", "job": "s"}
+INSTANCE_DOWN = {"scope": "pipeline", "severity": "warning", "alertname": "EffortstreamInstanceDown"}
+MUTE = {"scope": "mute", "severity": "warning", "alertname": "EffortstreamAlertMuted", "rule": "b"}
+QUESTION = {"question": "checkout-effort"}
+HELD = [
+    (WORKER_DOWN, LOUD | CHECKOUT),
+    (SERVE_DOWN, STAGE),
+    (PIPELINE | {"alertname": "EffortstreamLagHigh"}, LOUD | CHECKOUT),
+    (WORKER_DOWN, PIPELINE | {"alertname": "EffortstreamPartitionUnowned"}),
+    (WORKER_DOWN, INSTANCE_DOWN | {"job": "w"}),
+    (SERVE_DOWN, PIPELINE | {"alertname": "EffortstreamServeNotReading"}),
+    (STAGE, QUIET | CHECKOUT),
+    (LOUD | CHECKOUT, QUIET | CHECKOUT),
+    (MUTE | CHECKOUT | QUESTION, QUIET | CHECKOUT | QUESTION),
+    (MUTE | CHECKOUT, QUIET | CHECKOUT),
+]
+HEARD = [
+    (WORKER_DOWN, SERVE_DOWN),
+    (WORKER_DOWN, INSTANCE_DOWN | {"job": "s"}),
+    (SERVE_DOWN, PIPELINE | {"alertname": "EffortstreamLagHigh"}),
+    (PIPELINE | {"alertname": "EffortstreamRecordsLost"}, LOUD | CHECKOUT),
+    (PIPELINE | {"severity": "warning", "alertname": "EffortstreamDeadLettersHigh"}, LOUD | CHECKOUT),
+    (STAGE, LOUD | CHECKOUT),
+    (STAGE, QUIET | CHAT),
+    (LOUD | CHECKOUT, QUIET | CHAT),
+    (LOUD | CHECKOUT, LOUD | CHECKOUT | {"rule": "c"}),
+    (MUTE | CHECKOUT | QUESTION, QUIET | CHECKOUT),
+    (MUTE | CHECKOUT, QUIET | CHECKOUT | {"rule": "c"}),
+    # Labels that both sides lack are equal to Alertmanager, and must not be enough
+    (LOUD, QUIET),
+    (STAGE | {"journey_stage": ""}, QUIET),
+    (WORKER_DOWN | {"deployment": ""}, LOUD | CHECKOUT | {"deployment": ""}),
+]
+
+
+async def test_what_is_held_back_follows_from_what_holds_it_and_nothing_else_is() -> None:
+    """Each row of the inhibition, and beside it what only looks alike; each pair has a deployment of its own."""
+    pairs = [(pair, True) for pair in HELD] + [(pair, False) for pair in HEARD]
+    async with Webhook() as webhook, httpx.AsyncClient(timeout=10) as client:
+        with monitoring("groups: []\n", {}, webhook) as running:
+            address = f"{running.station.alertmanager}/api/v2/alerts"
+            posted = [
+                {"labels": {"deployment": f"d{number}", "pair": str(number), "side": side} | labels}
+                for number, ((source, target), _) in enumerate(pairs)
+                for side, labels in (("source", source), ("target", target))
+            ]
+            (await client.post(address, json=posted)).raise_for_status()
+
+            held: dict[int, bool] = {}
+
+            async def judged() -> bool:
+                answer = await client.get(address, params={"filter": 'side="target"'})
+                held.clear()
+                for alert in answer.raise_for_status().json():
+                    held[int(alert["labels"]["pair"])] = bool(alert["status"]["inhibitedBy"])
+                # Its parts hear of alerts one after the other; once all that must be held back are, it knows all
+                return len(held) == len(pairs) and sum(held.values()) >= len(HELD)
+
+            await until(judged, f"Alertmanager has judged all of them: {held}")
+    for number, ((source, target), expected) in enumerate(pairs):
+        assert held[number] is expected, f"{source} and {target}: held back is {held[number]}"
