@@ -142,8 +142,9 @@ class ScoreStage:
 
     def _shift(self, touchpoint: str, change: Change) -> None:
         code = self._count(touchpoint, change)
-        if code is not None:
-            self._alerting.take(touchpoint, code, change[2], change[3])
+        # Of panes that were let go of it cannot be told what is new: a fold would count again what was told before.
+        if code is not None and change[2] >= self._calendars.frozen_ms:
+            self._alerting.take(touchpoint, code, change[2], change[1], change[3])
 
     def _count(self, touchpoint: str, change: Change) -> str | None:
         """Adds to the windows; the code that the series is published under, None where it is not."""

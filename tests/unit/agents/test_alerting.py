@@ -515,3 +515,67 @@ def test_evidence_names_the_interactions_with_the_highest_effort():
     assert "comments" not in effort["evidence"]
     (with_comments,) = [record for record in said(pipe, "remarks") if record["state"] == "firing"]
     assert with_comments["evidence"]["comments"][0]["excerpt"].startswith("too hard")
+
+
+def test_a_history_longer_than_the_retention_counts_once_in_every_hour():
+    """Read in one go, it is told by the minute, forgotten, and told again by the hour, which is no news."""
+    answers = [(BEGIN_MS + at * 10 * MINUTE_MS, 1 + at % 7) for at in range(12 * 24 * 6)]
+    pipe = pipeline(RISING, partitions=2)
+    put(pipe, answers)
+    for minutes in (3, 4, 5):
+        pipe.settle(BEGIN_MS + 13 * DAY_MS)
+        tell_time(pipe, answers[-1][0] + minutes * MINUTE_MS)
+    pipe.settle(BEGIN_MS + 13 * DAY_MS)
+    (watch,) = [
+        watch for stage in pipe.scores for watch in stage.watches() if watch.series.touchpoint == "checkout"
+    ]
+    held = watch.series.cells.hours
+    assert {hour_ms: sum(cell[:-1]) for hour_ms, cell in held.items()} == dict.fromkeys(
+        range(BEGIN_MS, BEGIN_MS + 12 * DAY_MS, HOUR_MS), 6
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), crashes=st.sampled_from((0.0, 0.2)))
+def test_edits_and_withdrawals_of_any_age_leave_the_tallies_of_the_last_answers(seed, crashes):
+    """Also of answers whose minutes were folded, while the rules are far behind; no cell falls below 0."""
+    chance = random.Random(seed)
+    rate = replace(HIGH, window="1h", window_ms=HOUR_MS, confident=True)
+    pipe = pipeline(rate, RISING, partitions=2)
+    newest: dict[int, tuple[int, int | None]] = {}
+    for at in range(400):
+        time_ms = BEGIN_MS + at * chance.choice((1, 1, 2)) * MINUTE_MS
+        if at > 20 and chance.random() < 0.3:
+            number = chance.randrange(at)
+            rating = chance.choice((None, 1, 4, 7))
+            if number in newest:
+                given_ms, before = newest[number]
+                if before is None and rating is not None:
+                    continue  # it would count anew, as another answer does
+                newest[number] = given_ms, rating
+                record = answer(number, given_ms, rating, interaction_id="i")
+                pipe.put(RESPONSES_KIND, number % 2, time_ms + DAY_MS, raw(record))
+            continue
+        newest[at] = time_ms, chance.randint(1, 7)
+        record = answer(at, time_ms, newest[at][1], interaction_id="i")
+        pipe.put(RESPONSES_KIND, at % 2, time_ms + DAY_MS, raw(record))
+    tell_time(pipe, BEGIN_MS + DAY_MS)
+    pipe.run(BEGIN_MS + 2 * DAY_MS, chance, crashes=crashes)
+    alerting = pipe.scores[pipe.partition_of("checkout")]._alerting
+    (cells,) = [
+        series.cells for (touchpoint, _), series in alerting._series.items() if touchpoint == "checkout"
+    ]
+    expected: dict[int, Counter[int]] = {}
+    for time_ms, rating in newest.values():
+        if rating is not None:
+            expected.setdefault(time_ms // HOUR_MS * HOUR_MS, Counter())[rating] += 1
+    found = {
+        at: Counter({r + 1: n for r, n in enumerate(cell[:-1]) if n}) for at, cell in cells.hours.items()
+    }
+    assert {at: counts for at, counts in found.items() if counts} == expected
+    assert all(n >= 0 for cell in (*cells.minutes.values(), *cells.hours.values()) for n in cell)
+    by_hour: dict[int, Counter[int]] = {}
+    for at, cell in cells.minutes.items():
+        for r, n in enumerate(cell[:-1]):
+            by_hour.setdefault(at // HOUR_MS * HOUR_MS, Counter())[r + 1] += n
+    assert {at: +counts for at, counts in by_hour.items() if +counts} == expected
