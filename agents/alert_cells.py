@@ -20,8 +20,8 @@ Minutes = dict[int, list[int]]
 class Cells:
     """What one series has tallied, by minute where that is recent and by hour for longer.
 
-    An edit or a withdrawal of an answer whose fine pane was folded comes at the start of its coarse pane. So a single
-    cell may fall below 0; every sum that holds the whole pane is exact.
+    An edit or a withdrawal of an answer whose fine pane was folded comes without its minute. It is taken from the first
+    minute of its pane that holds such an answer, so no cell falls below 0, and every sum of the whole pane is exact.
 
     Attributes:
         length: elements of a vector.
@@ -45,6 +45,43 @@ class Cells:
         if minute_ms >= self.minutes_from:
             self._minutes_of.setdefault(hour_ms, set()).add(minute_ms)
             _add(self.minutes, minute_ms, delta)
+        _add(self.hours, hour_ms, delta)
+        self.dirty.add(hour_ms)
+
+    def parts(self, start_ms: int, width_ms: int, delta: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """What a change of a pane changes by the minute: (minute, delta), of which the sum is the change.
+
+        What is taken away comes off the first minutes of the pane that hold it, and what is added beside it goes to
+        the first of these. What no minute holds is left out: the hours tell of it.
+
+        Args:
+            start_ms: of the pane.
+            width_ms: of the pane, at most an hour.
+            delta: its change.
+        """
+        minute_ms = start_ms - start_ms % MINUTE_MS
+        if width_ms <= MINUTE_MS or min(delta) >= 0:
+            yield minute_ms, list(delta)
+            return
+        parts: dict[int, list[int]] = {}
+        for at in range(minute_ms, start_ms + width_ms, MINUTE_MS):
+            cell = self.minutes.get(at)
+            if cell is None:
+                continue
+            for element, change in enumerate(delta):
+                taken = sum(part[element] for part in parts.values())
+                if change < taken and cell[element] > 0:
+                    part = parts.setdefault(at, [0] * self.length)
+                    part[element] = max(change - taken, -cell[element])
+        first = parts.setdefault(min(parts, default=minute_ms), [0] * self.length)
+        for element, change in enumerate(delta):
+            if change > 0:
+                first[element] += change
+        yield from sorted(parts.items())
+
+    def add_hours(self, start_ms: int, delta: Sequence[int]) -> None:
+        """Adds to an hour what none of its minutes tells of."""
+        hour_ms = pane_start(start_ms, HOUR_MS, self.origin_ms)
         _add(self.hours, hour_ms, delta)
         self.dirty.add(hour_ms)
 

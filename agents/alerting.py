@@ -114,8 +114,8 @@ class Alerting:
 
     # -- in ----------------------------------------------------------------------------------------------------
 
-    def take(self, touchpoint: str, code: str, start_ms: int, delta: Sequence[int]) -> None:
-        """A tally changed, at the start of a pane."""
+    def take(self, touchpoint: str, code: str, start_ms: int, width_ms: int, delta: Sequence[int]) -> None:
+        """A tally changed: that of a pane, by its start and width."""
         key = touchpoint, code
         if key in self._ignored:
             return
@@ -123,10 +123,19 @@ class Alerting:
         if series is None:
             self._ignored.add(key)
             return
-        minute_ms = start_ms - start_ms % MINUTE_MS
         self.store.touched.add(key)
-        series.add(minute_ms, delta, self.stepped_ms)
+        rest = list(delta)
+        for minute_ms, part in series.cells.parts(start_ms, width_ms, delta):
+            rest = [whole - one for whole, one in zip(rest, part, strict=True)]
+            self._take_minute(key, series, minute_ms, part)
+        if any(rest):
+            series.cells.add_hours(start_ms, rest)
+
+    def _take_minute(
+        self, key: SeriesKey, series: WatchedSeries, minute_ms: int, delta: Sequence[int]
+    ) -> None:
         stepped_ms = self.stepped_ms
+        series.add(minute_ms, delta, stepped_ms)
         is_late = stepped_ms is not None and minute_ms < stepped_ms
         for watch in self._watches[key]:
             if is_late and isinstance(watch.judge, RisingJudge):
