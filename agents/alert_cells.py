@@ -51,8 +51,10 @@ class Cells:
     def parts(self, start_ms: int, width_ms: int, delta: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
         """What a change of a pane changes by the minute: (minute, delta), of which the sum is the change.
 
-        What is taken away comes off the first minutes of the pane that hold it, and what is added beside it goes to
-        the first of these. What no minute holds is left out: the hours tell of it.
+        What is taken away comes off the first minutes of the pane that hold it, else off the nearest ones of its hour:
+        a coarse pane of one source may have taken what a minute of another one held. What is added beside it goes to
+        the minute of a fine pane, of a coarse one to the first that something was taken from. What no minute holds is
+        left out: the hours tell of it.
 
         Args:
             start_ms: of the pane.
@@ -60,24 +62,31 @@ class Cells:
             delta: its change.
         """
         minute_ms = start_ms - start_ms % MINUTE_MS
-        if width_ms <= MINUTE_MS or min(delta) >= 0:
+        if min(delta) >= 0:
             yield minute_ms, list(delta)
             return
         parts: dict[int, list[int]] = {}
-        for at in range(minute_ms, start_ms + width_ms, MINUTE_MS):
-            cell = self.minutes.get(at)
-            if cell is None:
-                continue
-            for element, change in enumerate(delta):
-                taken = sum(part[element] for part in parts.values())
-                if change < taken and cell[element] > 0:
-                    part = parts.setdefault(at, [0] * self.length)
-                    part[element] = max(change - taken, -cell[element])
-        first = parts.setdefault(min(parts, default=minute_ms), [0] * self.length)
         for element, change in enumerate(delta):
-            if change > 0:
-                first[element] += change
+            for at in self._holders(minute_ms, width_ms, element) if change < 0 else ():
+                taken = max(change, -self.minutes[at][element])
+                parts.setdefault(at, [0] * self.length)[element] = taken
+                change -= taken  # noqa: PLW2901 - what is left to be taken
+                if not change:
+                    break
+        home_ms = minute_ms if width_ms <= MINUTE_MS else min(parts, default=minute_ms)
+        home = parts.setdefault(home_ms, [0] * self.length)
+        for element, change in enumerate(delta):
+            home[element] += max(0, change)
         yield from sorted(parts.items())
+
+    def _holders(self, minute_ms: int, width_ms: int, element: int) -> list[int]:
+        """Minutes of an hour that hold an element: those of the pane in their order, then the others by distance."""
+        hour_ms = pane_start(minute_ms, HOUR_MS, self.origin_ms)
+        holding = [at for at in self.minutes_of(hour_ms) if self.minutes[at][element] > 0]
+        end_ms = max(minute_ms + MINUTE_MS, minute_ms + width_ms)
+        return sorted(
+            holding, key=lambda at: (0, at) if minute_ms <= at < end_ms else (abs(at - minute_ms), at)
+        )
 
     def add_hours(self, start_ms: int, delta: Sequence[int]) -> None:
         """Adds to an hour what none of its minutes tells of."""

@@ -18,8 +18,8 @@ from scoring.panes import DAY_MS, HOUR_MS, pane_start
 
 _FITS_KEPT = 4
 
-Place = tuple[Any, int | None]
-"""(the detector as it dumps itself, end of the newest minute with answers)"""
+Place = tuple[Any, int | None, int | None]
+"""(the detector as it dumps itself, end of the newest minute with answers, end of the last alarm)"""
 
 
 @dataclass(slots=True)
@@ -53,6 +53,7 @@ class RisingJudge:
     dirty_fits: set[int] = field(default_factory=set)
     _at_ms: int | None = None
     _newest_ms: int | None = None
+    _calm_ms: int | None = None
     _phase_ms: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,11 +115,11 @@ class RisingJudge:
         """On an hour: refits if it is time to, and keeps the detector's state."""
         newest_ms = self._newest_ms
         if newest_ms is None or hour_ms - newest_ms > self.horizon_ms:
-            self.detector = Detector()
+            self.detector, self._calm_ms = Detector(), None
             if self.places.pop(hour_ms, None) is not None:
                 self.dirty.add(hour_ms)
             return
-        place = self.detector.dump(), newest_ms
+        place = self.detector.dump(), newest_ms, self._calm_ms
         if self.places.get(hour_ms) != place:
             self.places[hour_ms] = place
             self.dirty.add(hour_ms)
@@ -137,8 +138,11 @@ class RisingJudge:
                 continue
             detector.quiet((minute_ms - next_ms) // MINUTE_MS)
             n, effort = self._effort(cells.minutes[minute_ms])
+            was_alarmed = detector.alarmed
             detector.step(baseline, bucket, minute_ms, n, effort, level)
             next_ms = minute_ms + MINUTE_MS
+            if was_alarmed and not detector.alarmed:
+                self._calm_ms = next_ms
             if n > 0:
                 self._newest_ms = next_ms
         detector.quiet((until_ms - next_ms) // MINUTE_MS)
@@ -160,11 +164,11 @@ class RisingJudge:
         if before is not None:
             self._back_to(before)
         else:
-            self.detector, self._newest_ms = Detector(), None
+            self.detector, self._newest_ms, self._calm_ms = Detector(), None, None
             self._at_ms = pane_start(minute_ms, HOUR_MS, self.series.cells.origin_ms)
 
     def _back_to(self, hour_ms: int) -> None:
-        dumped, self._newest_ms = self.places[hour_ms]
+        dumped, self._newest_ms, self._calm_ms = self.places[hour_ms]
         self.detector = Detector.load(dumped)
         self._at_ms = hour_ms
 
@@ -222,7 +226,7 @@ class RisingJudge:
         return self._effort(self.series.cells.total(since_ms - since_ms % MINUTE_MS, now_ms))
 
     def _onset(self, baseline: Baseline, now_ms: int) -> tuple[int, int] | None:
-        begin_ms = max(now_ms - self.horizon_ms, self.series.cells.minutes_from)
+        begin_ms = max(now_ms - self.horizon_ms, self.series.cells.minutes_from, self._calm_ms or 0)
         minutes = [
             (at, *self._effort(cell))
             for at, cell in sorted(self.series.cells.minutes.items())

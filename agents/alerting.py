@@ -324,8 +324,8 @@ class Alerting:
                 series.cells.restore(hour_ms, minutes, rest)
                 for watch in self._watches[key]:
                     if isinstance(watch.judge, RisingJudge) and watch.rule.id in places:
-                        dumped, newest_ms = places[watch.rule.id]
-                        watch.judge.places[hour_ms] = dumped, newest_ms
+                        dumped, newest_ms, calm_ms = places[watch.rule.id]
+                        watch.judge.places[hour_ms] = dumped, newest_ms, calm_ms
         self._marks.update(self.store.marks)
         for touchpoint, code, start_ms, tally in tallies:
             key = touchpoint, code
