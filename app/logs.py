@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
+from aiokafka.errors import KafkaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,21 @@ class Throttle(logging.Filter):
         return count < LINES_PER_PERIOD
 
 
+class Brief(logging.Filter):
+    """Turns a client's traceback of a lost connection into the error's own line: the stack says nothing of the cause.
+
+    Errors of any other sort keep theirs.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every line through."""
+        error = record.exc_info[1] if record.exc_info else None
+        if record.name.startswith("aiokafka") and isinstance(error, OSError | KafkaError):
+            record.msg = f"{record.getMessage()} ({type(error).__name__}: {error})"
+            record.args = record.exc_info = record.exc_text = None
+        return True
+
+
 def configure_logging(settings: Settings) -> None:
     """Sends every log line to standard error, as text for people or as one JSON object a line.
 
@@ -87,6 +103,7 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     handler.addFilter(Throttle())
+    handler.addFilter(Brief())
     level = logging.getLevelNamesMapping()[settings.log_level]
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 
-from app.logs import Throttle
+from aiokafka.errors import KafkaConnectionError
+
+from app.logs import Brief, Throttle
 
 
 def line(name: str, number: int = 1) -> logging.LogRecord:
@@ -31,3 +34,21 @@ def test_other_places_and_our_own_lines_are_not_held_back() -> None:
     throttle = Throttle(lambda: 0.0)
     assert all(throttle.filter(line("aiokafka.conn", number)) for number in range(20))
     assert all(throttle.filter(line("agents.engine")) for _ in range(20))
+
+
+def test_a_lost_connection_of_a_client_is_one_line_and_a_bug_keeps_its_traceback() -> None:
+    """A dead broker would print the same stack for each client of a worker."""
+    for error, name, kept in (
+        (KafkaConnectionError("connection closed"), "aiokafka.conn", False),
+        (ConnectionResetError("reset by peer"), "aiokafka.producer.sender", False),
+        (KeyError("topic"), "aiokafka.conn", True),
+        (ConnectionResetError("reset by peer"), "agents.engine", True),
+    ):
+        made = line(name)
+        try:
+            raise error
+        except type(error):
+            made.exc_info = sys.exc_info()
+        assert Brief().filter(made)
+        assert (made.exc_info is not None) == kept
+        assert (str(error) in made.getMessage()) != kept
