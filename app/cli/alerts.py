@@ -16,8 +16,6 @@ from app.alertmodel import LEVELS
 from app.cli.operator_options import (
     Author,
     Broker,
-    ConfigFile,
-    Format,
     OutputFormat,
     Reason,
     author_or_login,
@@ -27,6 +25,7 @@ from app.cli.operator_options import (
     print_json,
     print_operation,
 )
+from app.cli.options import ConfigFile, Format
 from app.config import Config
 from app.muting import SILENCE, JudgedAlert, Muting, maintenance
 from app.operations import acknowledge as acknowledgement

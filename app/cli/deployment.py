@@ -16,8 +16,6 @@ from app.alert_table import time_text
 from app.cli.operator_options import (
     Author,
     Broker,
-    ConfigFile,
-    Format,
     OutputFormat,
     Reason,
     author_or_login,
@@ -27,6 +25,7 @@ from app.cli.operator_options import (
     print_json,
     print_operation,
 )
+from app.cli.options import ConfigFile, Format
 from app.muting import DEPLOYMENT
 from app.operations import InvalidOperation, withdraw
 from app.operations import deployment as deployment_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,27 +13,18 @@ from rich.console import Console
 
 from agents.clock import parse_clock
 from agents.records import OperationRecord
+from app.cli.options import Format
 from app.config import Config, load_config
 from app.logs import configure_logging
 from app.settings import Settings, load_settings
 
 WIDTH_PIPED = 200
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="The configuration file (default: effortstream.toml here).")
-]
 Broker = Annotated[
     str | None, typer.Option("--broker", help="HOST:PORT of a broker, or several with commas.")
 ]
 Author = Annotated[str | None, typer.Option("--author", help="Who does it (default: your login name).")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; others will read it.")]
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 OutputFormat = Annotated[
